@@ -1,0 +1,1 @@
+"""HTTP and WebSocket edges: one table of routes, authentication, and thin handlers. No SQL, no rules."""

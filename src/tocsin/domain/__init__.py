@@ -1,0 +1,1 @@
+"""The words and rules of Tocsin: messages, entries, filters, subscriptions, time. No I/O, no asyncio, no camelCase."""

@@ -1,0 +1,63 @@
+"""Statements, written once in SQLAlchemy Core and compiled once per dialect to what the driver's cursor takes.
+
+A row is a plain tuple in the order of `Statement.columns`; the compiled form knows how the driver wants it ordered.
+Nothing here opens a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Delete, Insert, Select, Table, Update, bindparam, insert
+from sqlalchemy.engine.interfaces import Dialect
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """A named Core statement and the order in which its callers give the values of a row.
+
+    `order` ranks it within a unit's transaction (parents before children); statements of equal rank keep the order in
+    which units first name them.
+    """
+
+    name: str
+    core: Insert | Update | Delete | Select[Any]
+    columns: tuple[str, ...]
+    order: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement as one driver takes it: its text, and the positions of a row's values in the driver's order."""
+
+    sql: str
+    positions: tuple[int, ...]
+
+    def arrange(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return `rows` in the driver's order; the rows themselves when that is the callers' order."""
+        if self.positions == tuple(range(len(self.positions))):
+            return rows
+        if len(self.positions) == 1:
+            return [(row[self.positions[0]],) for row in rows]
+        pick = itemgetter(*self.positions)
+        return [pick(row) for row in rows]
+
+
+def prepare(statement: Statement, dialect: Dialect) -> Prepared:
+    """Compile `statement` for `dialect`, whose paramstyle must be positional."""
+    compiled = statement.core.compile(dialect=dialect)
+    names: Sequence[str] = compiled.positiontup or ()
+    return Prepared(str(compiled), tuple(statement.columns.index(name) for name in names))
+
+
+def insert_into(table: Table, *, order: int = 50) -> Statement:
+    """An insert of all columns of `table`, in the table's order."""
+    names = tuple(column.name for column in table.columns)
+    return Statement(
+        f"insert_{table.name}", insert(table).values({name: bindparam(name) for name in names}), names, order
+    )

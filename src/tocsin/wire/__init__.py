@@ -1,0 +1,1 @@
+"""RingCentral JSON, both ways: translation between domain values and the wire, and nothing else."""
