@@ -49,8 +49,9 @@ class Query:
 class Call:
     """One authenticated request.
 
-    `account_id` and `extension_id` are the path's, with `~` resolved and checked to exist. `params` are the path's other parts. `base_url` has no trailing slash and is what absolute uris begin with.
-    `websocket_session` is the WebSocket session that carries the request, None over HTTP.
+    `account_id` and `extension_id` are the path's, with `~` resolved and checked to exist; `params` its other parts.
+    `base_url` has no trailing slash and is what absolute uris begin with. `websocket_session` is the WebSocket session
+    that carries the request, None over HTTP.
     """
 
     method: str
@@ -109,8 +110,9 @@ Handler = Callable[[Call], Awaitable[Reply]]
 class Route:
     """One line of the route table.
 
-    `path` has `{name}` parts; `{accountId}` and `{extensionId}` are resolved for the handler. `operation` is the operationId of RingCentral's API, or our own for /tocsin/v1. `admin_may_act`: an
-    admin may name another extension of the account; anyone else gets CMN-419 with `permission`.
+    `path` has `{name}` parts; `{accountId}` and `{extensionId}` are resolved for the handler. `operation` is the
+    operationId of RingCentral's API, or our own for /tocsin/v1. `admin_may_act`: an admin may name another extension of
+    the account; anyone else gets CMN-419 with `permission`.
     """
 
     method: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tocsin.domain.ids import AccountId, ExtensionId, SubscriptionId
+
 
 class FailureKind(StrEnum):
     """Where a failed attempt broke, in words for a person and for metrics."""
@@ -47,3 +49,20 @@ class Withheld:
 
 
 Outcome = Delivered | Failed | Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """An attempt as it is kept: what range it carried, how it ended, when the next one is due. Times in wall ms."""
+
+    account_id: AccountId
+    subscription_id: SubscriptionId
+    notification_uuid: str
+    event: str
+    extension_id: ExtensionId
+    first_seq: int
+    last_seq: int
+    number: int
+    started_ms: int
+    outcome: Delivered | Failed
+    next_attempt_ms: int | None

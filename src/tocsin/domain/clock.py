@@ -72,7 +72,7 @@ class ManualClock:
 
 
 class DueSource(Protocol):
-    """Something that waits for wall time (retries, expiry, work rows): the clock steps through its due times in order."""
+    """What waits for wall time (retries, expiry, work rows): a jumping clock steps through its due times in order."""
 
     def next_due_ms(self) -> int | None:
         """Wall time of the earliest waiting thing, or None when nothing waits."""

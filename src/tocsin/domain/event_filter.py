@@ -25,7 +25,7 @@ class FilterKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """One parsed filter; no type or no direction means any. `text` is the wire form: ids for `~`, the query verbatim."""
+    """One parsed filter; no type or direction means any. `text` is the wire form: ids for `~`, the query verbatim."""
 
     text: str
     kind: FilterKind
