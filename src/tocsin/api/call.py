@@ -112,7 +112,8 @@ class Route:
 
     `path` has `{name}` parts; `{accountId}` and `{extensionId}` are resolved for the handler. `operation` is the
     operationId of RingCentral's API, or our own for /tocsin/v1. `admin_may_act`: an admin may name another extension of
-    the account; anyone else gets CMN-419 with `permission`.
+    the account; anyone else gets CMN-419 with `permission`. `any_may_read`: every user of the account may name any of
+    its extensions, as in the company's directory.
     """
 
     method: str
@@ -125,6 +126,7 @@ class Route:
     group: str = "light"
     max_body: int = 1_000_000
     admin_may_act: bool = True
+    any_may_read: bool = False
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:

@@ -55,6 +55,14 @@ class Unauthenticated(TocsinError):
         self.code = code
 
 
+class GrantRefused(TocsinError):
+    """A token was not given, renewed or revoked; `code` is the OAuth endpoint's own (OAU-120, OAU-140, OAU-213 …)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Overloaded(TocsinError):
     """The store has more waiting writes than it takes; try again in a moment (503, CMN-201)."""
 
