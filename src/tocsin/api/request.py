@@ -28,6 +28,12 @@ DISCARD_BYTES = 32_000_000
 
 Our choice: beyond it the connection is closed.
 """
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+_OVERRIDES = frozenset({"GET", "PUT", "PATCH", "DELETE"})
+
+
+class ClientGone(Exception):
+    """The connection ended before the request did; nobody is there to answer."""
 
 
 def new_request_id() -> str:
