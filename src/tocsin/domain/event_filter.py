@@ -37,7 +37,8 @@ class EventFilter:
     @property
     def canonical(self) -> str:
         """The same for two filters that match the same changes and render the same body."""
-        return f"{self.kind}|{self.account_id}|{self.extension_id}|{self.type or '*'}|{self.direction or '*'}"
+        direction = Direction.INBOUND if self.kind is FilterKind.INSTANT else self.direction
+        return f"{self.kind}|{self.account_id}|{self.extension_id}|{self.type or '*'}|{direction or '*'}"
 
     @property
     def coalesces(self) -> bool:
@@ -64,7 +65,7 @@ class UnknownFilter(ValueError):
 
 
 _PATH = re.compile(
-    r"(?:/restapi/v1\.0)?/account/(?P<account>~|\d{1,16})/extension/(?P<extension>~|\d{1,16})"
+    r"(?:/restapi/v1\.0)?/account/(?P<account>~|[0-9]{1,16})/extension/(?P<extension>~|[0-9]{1,16})"
     r"/(?P<kind>message-store(?:/instant)?)/?"
 )
 _TYPES = {

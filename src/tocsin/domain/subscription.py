@@ -79,6 +79,15 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class DisabledFilter:
+    """A filter of a subscription that its owner has no right to just now; `reason` is RingCentral's code for why."""
+
+    filter: EventFilter
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outage:
     """An unbroken run of failures of one subscription. Times in wall milliseconds; kept across restarts."""
 

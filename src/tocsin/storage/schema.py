@@ -7,7 +7,7 @@ the driver's own cursor, past SQLAlchemy's type processing. No business rules he
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, text
 
 metadata = MetaData()
 
@@ -142,6 +142,8 @@ work = Table(
 
 # --- subscriptions ---------------------------------------------------------------------------------------------------
 
+_LIVE = text("ended_seq IS NULL")
+
 subscription = Table(
     "subscription",
     metadata,
@@ -163,7 +165,9 @@ subscription = Table(
     _int("blacklisted_ms", null=True),
     _text("blacklist_reason", null=True),
     Index("subscription_owner", "account_id", "owner", "client_id"),
-    Index("subscription_expires", "expires_ms"),
+    Index("subscription_session", "account_id", "session_id"),
+    # Partial, so that looking for the next expiry never walks over the ended ones.
+    Index("subscription_expires", "expires_ms", sqlite_where=_LIVE, postgresql_where=_LIVE),
 )
 
 subscription_filter = Table(

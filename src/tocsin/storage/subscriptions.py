@@ -94,6 +94,11 @@ _of_client = (
     subscription_table.c.client_id == bindparam("k_client"),
     subscription_table.c.ended_seq.is_(None),
 )
+_of_session = (
+    subscription_table.c.account_id == bindparam("k_account"),
+    subscription_table.c.session_id == bindparam("k_session"),
+    subscription_table.c.ended_seq.is_(None),
+)
 _by_age = (subscription_table.c.created_ms, subscription_table.c.subscription_id)
 _by_filter = (filter_table.c.subscription_id, filter_table.c.filter_id)
 
@@ -127,6 +132,16 @@ _FETCH_CLIENT_FILTERS = Statement(
     "fetch_client_subscription_filters",
     select(filter_table).where(*_of_client, *_same).order_by(*_by_filter),
     ("k_account", "k_owner", "k_client"),
+)
+_FETCH_SESSION = Statement(
+    "fetch_session_subscriptions",
+    select(subscription_table).where(*_of_session).order_by(*_by_age),
+    ("k_account", "k_session"),
+)
+_FETCH_SESSION_FILTERS = Statement(
+    "fetch_session_subscription_filters",
+    select(filter_table).where(*_of_session, *_same).order_by(*_by_filter),
+    ("k_account", "k_session"),
 )
 _FETCH_EXPIRED = Statement(
     "fetch_expired_subscriptions",
@@ -239,6 +254,14 @@ def fetch_client_subscriptions(
     """Return those that `owner` made through the app `client_id` and that have not ended, oldest first."""
     key = (account_id, owner, client_id)
     return _joined(conn.all(_FETCH_CLIENT, key), conn.all(_FETCH_CLIENT_FILTERS, key))
+
+
+def fetch_session_subscriptions(
+    conn: ReadConnection, account_id: AccountId, session_id: SessionId
+) -> list[Subscription]:
+    """Return those that live by the WebSocket session and have not ended: one, in the ordinary case, or none."""
+    key = (account_id, session_id)
+    return _joined(conn.all(_FETCH_SESSION, key), conn.all(_FETCH_SESSION_FILTERS, key))
 
 
 def fetch_expired_subscriptions(conn: ReadConnection, until_ms: int, limit: int) -> list[SubscriptionKey]:
