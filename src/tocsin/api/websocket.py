@@ -1,0 +1,172 @@
+"""The WebSocket edge: picows on the API's own port, and REST inside frames entering the same app.
+
+It parses no frame and keeps no session (delivery/gateway.py does); it turns sockets into Connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # in the extension, not in its stub
+
+from tocsin.telemetry.tasks import Tasks
+
+if TYPE_CHECKING:
+    from tocsin.delivery.gateway import Gateway, LiveSession
+
+MAX_FRAME_BYTES = 1_000_000
+READ_BUFFER_BYTES = 512
+WRITE_BUFFER_BYTES = 1_000_000
+PATH = "/ws"
+
+
+class SocketListener(WSListener):
+    """One socket: answers Connection for its session and hands text frames over in order."""
+
+    def __init__(self, gateway: Gateway, access_token: str, wsc: str | None, tasks: Tasks) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._access_token = access_token
+        self._wsc = wsc
+        self._tasks = tasks
+        self._transport: WSTransport | None = None
+        self._live: LiveSession | None = None
+        self._early: list[bytes] = []
+        self._partial: list[bytes] = []
+        self._gone = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The upgrade is done: open or recover the session."""
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._tasks.start(self._connect(), "websocket.connect")
+
+    async def _connect(self) -> None:
+        live = await self._gateway.connect(self._access_token, self._wsc, self)
+        if live is None:
+            return
+        if self._gone:
+            await self._gateway.disconnected(live)
+            return
+        self._live = live
+        early, self._early = self._early, []
+        for text in early:
+            self._tasks.start(live.received(text), "websocket.request")
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame came; a message in several frames is put together first."""
+        if self._live is not None:
+            self._live.session.alive()
+        if frame.msg_type is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            self._partial.append(frame.get_payload_as_bytes())
+            if sum(map(len, self._partial)) > MAX_FRAME_BYTES:
+                self.close(WSCloseCode.MESSAGE_TOO_BIG.value, "message too big")
+            elif frame.fin:
+                text = b"".join(self._partial)
+                self._partial.clear()
+                self._received(text)
+
+    def _received(self, text: bytes) -> None:
+        if self._live is not None:
+            self._tasks.start(self._live.received(text), "websocket.request")
+        elif len(self._early) < 16:
+            self._early.append(text)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The socket is gone."""
+        self._gone = True
+        if self._live is not None:
+            self._tasks.start(self._gateway.disconnected(self._live), "websocket.disconnected")
+
+    def pause_writing(self) -> None:
+        """The write buffer is full."""
+        if self._live is not None:
+            self._live.session.stalled()
+
+    def resume_writing(self) -> None:
+        """The write buffer takes more."""
+        if self._live is not None:
+            self._live.session.drained()
+            self._live.feed.resume()
+
+    def send(self, frame: bytes) -> None:
+        """See Connection."""
+        if self._transport is not None and not self._gone:
+            self._transport.send(WSMsgType.TEXT, frame)
+
+    def ping(self) -> None:
+        """See Connection."""
+        if self._transport is not None and not self._gone:
+            self._transport.send_ping()
+
+    def close(self, code: int, reason: str) -> None:
+        """See Connection."""
+        if self._transport is not None and not self._gone:
+            self._transport.send_close(WSCloseCode(code), reason.encode()[:120])
+            self._transport.disconnect()
+
+
+def socket_protocol(gateway: Gateway, tasks: Tasks) -> type[asyncio.Protocol]:
+    """Return the class that uvicorn makes for each upgrade: picows' protocol, fed with what uvicorn has read."""
+
+    def listen(request: WSUpgradeRequest) -> SocketListener | None:
+        parts = urlsplit(request.path.decode("ascii", "replace"))
+        if parts.path.rstrip("/") != PATH:
+            return None
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return SocketListener(gateway, query.get("access_token", ""), query.get("wsc"), tasks)
+
+    class SocketProtocol(WSProtocol):  # type: ignore[misc]
+        """picows' own protocol as uvicorn calls it."""
+
+        def __init__(self, config: object, server_state: Any, app_state: object) -> None:
+            super().__init__(
+                None,
+                None,
+                False,
+                listen,
+                logging.getLogger("tocsin.websocket"),
+                True,
+                5,
+                False,
+                20,
+                20,
+                WSAutoPingStrategy.PING_WHEN_IDLE,
+                True,
+                MAX_FRAME_BYTES,
+                None,
+                READ_BUFFER_BYTES,
+            )
+            self._connections = server_state.connections
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self._connections.add(self)
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._connections.discard(self)
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            """Uvicorn hands over the request that it has read; later bytes come through get_buffer."""
+            view = memoryview(data)
+            while view:
+                buffer = self.get_buffer(len(view))
+                taken = min(len(buffer), len(view))
+                buffer[:taken] = view[:taken]
+                self.buffer_updated(taken)
+                view = view[taken:]
+
+        def shutdown(self) -> None:
+            """Uvicorn ends all connections."""
+            if self.transport is not None:
+                self.transport.disconnect()
+
+    return SocketProtocol

@@ -1,0 +1,1 @@
+"""The notifier: index, lanes, coalescing, envelopes, watermark. It owns no sockets."""
