@@ -44,12 +44,12 @@ soak: $(STAMP) ## run the long tests (200 crashes and more)
 bench: $(STAMP) ## measure: messages a second, with the yardstick beside it
 	$(BIN)/python -m bench $(ARGS)
 
-check: $(STAMP) ## format, lint, types, layers, dead code, dependencies, licences, docs
+check: $(STAMP) ## format, lint, types, layers, dead code, dependencies, licences
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/vulture
+	$(BIN)/python -m scripts.check_dead_code
 	$(BIN)/deptry src
 	$(BIN)/python -m scripts.check_licences
 
