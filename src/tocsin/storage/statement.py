@@ -33,26 +33,44 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement as one driver takes it: its text, and the positions of a row's values in the driver's order."""
+    """A statement as one driver takes it: its text, and the positions of a row's values in the driver's order.
+
+    `constants` are values that the statement itself holds; their positions follow those of the row's.
+    """
 
     sql: str
     positions: tuple[int, ...]
+    constants: Row = ()
 
     def arrange(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return `rows` in the driver's order; the rows themselves when that is the callers' order."""
         if self.positions == tuple(range(len(self.positions))):
-            return rows
+            return [(*row, *self.constants) for row in rows] if self.constants else rows
         if len(self.positions) == 1:
-            return [(row[self.positions[0]],) for row in rows]
+            return [((*row, *self.constants)[self.positions[0]],) for row in rows]
         pick = itemgetter(*self.positions)
-        return [pick(row) for row in rows]
+        return [pick((*row, *self.constants)) for row in rows]
 
 
 def prepare(statement: Statement, dialect: Dialect) -> Prepared:
-    """Compile `statement` for `dialect`, whose paramstyle must be positional."""
-    compiled = statement.core.compile(dialect=dialect)
-    names: Sequence[str] = compiled.positiontup or ()
-    return Prepared(str(compiled), tuple(statement.columns.index(name) for name in names))
+    """Compile `statement` for `dialect`, whose paramstyle must be positional.
+
+    Raises ValueError when `columns` names a value that the statement doesn't take.
+    """
+    compiled = statement.core.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    names = list(compiled.positiontup or ())
+    constants = [name for name in dict.fromkeys(names) if name not in statement.columns]
+    unknown = set(statement.columns) - set(names)
+    if unknown:
+        raise ValueError(f"{statement.name} takes no {', '.join(sorted(unknown))}")
+    known = [*statement.columns, *constants]
+    values = compiled.params
+    missing = [name for name in constants if compiled.binds[name].required]
+    if missing:
+        raise ValueError(f"{statement.name} needs {', '.join(missing)}, which its columns don't name")
+    return Prepared(
+        str(compiled), tuple(known.index(name) for name in names), tuple(values[name] for name in constants)
+    )
 
 
 def insert_into(table: Table, *, order: int = 50) -> Statement:

@@ -16,6 +16,9 @@ from tocsin.storage.statement import Row, Statement
 
 MAX_ROWS = 500
 
+ABSENT = -1
+"""As an expected version: the row must not exist yet."""
+
 
 class Write(NamedTuple):
     """Rows for one statement.
@@ -45,7 +48,8 @@ class Expect(NamedTuple):
     """A row that the unit changes, and the version it saw.
 
     `table` is "message", "subscription", "work" …, `key` the primary key after account_id, `version` its modified_seq
-    (message, subscription) or epoch (work, positions, sessions).
+    (message, subscription), epoch (work, positions, WebSocket sessions), ended (tokens, OAuth sessions), next_id or
+    doomed; 0 where the table has none of these and the row need only exist. ABSENT: it must not exist.
     """
 
     table: str

@@ -1,0 +1,147 @@
+"""Log entries as rows, both ways, and the reads of the log and its counters.
+
+The writer inserts them; the tail, the sweep and the catch-up readers read them. Trims nothing and knows no reader.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from sqlalchemy import bindparam, select, update
+
+from tocsin.domain.entry import (
+    DirectoryChange,
+    DirectoryScope,
+    Entry,
+    EntryKind,
+    Happened,
+    MessageChange,
+    Notice,
+    SubscriptionChange,
+)
+from tocsin.domain.ids import AccountId, ExtensionId, Seq
+from tocsin.domain.message import Direction, MessageType
+from tocsin.storage.readers import ReadConnection
+from tocsin.storage.schema import counter, log_entry
+from tocsin.storage.statement import Row, Statement, insert_into
+
+INSERT_ENTRY = insert_into(log_entry, order=90)
+INSERT_COUNTER = insert_into(counter, order=0)
+UPDATE_COUNTER = Statement(
+    "update_counter",
+    update(counter)
+    .where(counter.c.account_id == bindparam("of_account"))
+    .values(seq=bindparam("to_seq"), touched_ms=bindparam("at_ms")),
+    ("of_account", "to_seq", "at_ms"),
+    order=0,
+)
+
+FETCH_ENTRIES = Statement(
+    "fetch_entries",
+    select(log_entry)
+    .where(log_entry.c.account_id == bindparam("of_account"), log_entry.c.seq > bindparam("after_seq"))
+    .order_by(log_entry.c.seq)
+    .limit(bindparam("at_most")),
+    ("of_account", "after_seq", "at_most"),
+)
+FETCH_MAILBOX_ENTRIES = Statement(
+    "fetch_mailbox_entries",
+    select(log_entry)
+    .where(
+        log_entry.c.account_id == bindparam("of_account"),
+        log_entry.c.extension_id == bindparam("of_extension"),
+        log_entry.c.seq > bindparam("after_seq"),
+        log_entry.c.seq <= bindparam("until_seq"),
+    )
+    .order_by(log_entry.c.seq)
+    .limit(bindparam("at_most")),
+    ("of_account", "of_extension", "after_seq", "until_seq", "at_most"),
+)
+FETCH_COUNTER = Statement(
+    "fetch_counter", select(counter.c.seq).where(counter.c.account_id == bindparam("of_account")), ("of_account",)
+)
+FETCH_COUNTERS_TOUCHED = Statement(
+    "fetch_counters_touched",
+    select(counter.c.account_id, counter.c.seq, counter.c.touched_ms).where(
+        counter.c.touched_ms >= bindparam("since_ms")
+    ),
+    ("since_ms",),
+)
+FETCH_ALL_COUNTERS = Statement(
+    "fetch_all_counters", select(counter.c.account_id, counter.c.seq, counter.c.touched_ms), ()
+)
+
+_KINDS = {int(kind): kind for kind in EntryKind}
+_HAPPENED = {int(happened): happened for happened in Happened}
+_TYPES = {kind.value: kind for kind in MessageType}
+_DIRECTIONS = {direction.value: direction for direction in Direction}
+_SCOPES = {int(scope): scope for scope in DirectoryScope}
+
+
+def entry_row(entry: Entry) -> Row:
+    """Return `entry` as a row for INSERT_ENTRY, of plain ints and strings."""
+    match entry:
+        case MessageChange(account_id, seq, at_ms, extension_id, message_id, happened, kind, direction, announcement):
+            change = (extension_id, message_id, happened._value_, kind._value_, direction._value_)
+            return (account_id, seq, at_ms, 1, *change, "", "", announcement)
+        case SubscriptionChange(account_id, seq, at_ms, subscription_id):
+            return (account_id, seq, at_ms, 2, 0, 0, 0, "", "", subscription_id, "", None)
+        case DirectoryChange(account_id, seq, at_ms, scope, extension_id, subject):
+            return (account_id, seq, at_ms, 3, extension_id, 0, scope._value_, "", "", subject, "", None)
+        case Notice(account_id, seq, at_ms, subscription_id, event, body):
+            return (account_id, seq, at_ms, 4, 0, 0, 0, "", "", subscription_id, event, body)
+        case _:
+            assert_never(entry)
+
+
+def entry_from_row(row: Row) -> Entry:
+    """Return the entry of a whole log_entry row."""
+    account_id, seq, at_ms, number, extension_id, message_id, happened, kind, direction, subject, event, body = row
+    match _KINDS[number]:
+        case EntryKind.MESSAGE:
+            return MessageChange(
+                account_id,
+                seq,
+                at_ms,
+                extension_id,
+                message_id,
+                _HAPPENED[happened],
+                _TYPES[kind],
+                _DIRECTIONS[direction],
+                body,
+            )
+        case EntryKind.SUBSCRIPTION:
+            return SubscriptionChange(account_id, seq, at_ms, subject)
+        case EntryKind.DIRECTORY:
+            return DirectoryChange(account_id, seq, at_ms, _SCOPES[happened], extension_id, subject)
+        case EntryKind.NOTICE:
+            return Notice(account_id, seq, at_ms, subject, event, body)
+
+
+def fetch_entries(conn: ReadConnection, account_id: AccountId, after_seq: int, limit: int) -> list[Entry]:
+    """Return at most `limit` entries of the account that follow `after_seq`, in order."""
+    return [entry_from_row(row) for row in conn.all(FETCH_ENTRIES, (account_id, after_seq, limit))]
+
+
+def fetch_mailbox_entries(
+    conn: ReadConnection, account_id: AccountId, extension_id: ExtensionId, after_seq: int, until_seq: int, limit: int
+) -> list[Entry]:
+    """Return at most `limit` entries of one mailbox with after_seq < seq ≤ until_seq, in order."""
+    rows = conn.all(FETCH_MAILBOX_ENTRIES, (account_id, extension_id, after_seq, until_seq, limit))
+    return [entry_from_row(row) for row in rows]
+
+
+def fetch_counter(conn: ReadConnection, account_id: AccountId) -> Seq:
+    """Return the last seq that the account's log gave; 0 before the first."""
+    row = conn.one(FETCH_COUNTER, (account_id,))
+    return Seq(row[0] if row else 0)
+
+
+def fetch_counters_touched(conn: ReadConnection, since_ms: int) -> list[tuple[AccountId, Seq, int]]:
+    """Return (account, last seq, touched_ms) of the accounts whose log grew at `since_ms` or later."""
+    return [(AccountId(row[0]), Seq(row[1]), row[2]) for row in conn.all(FETCH_COUNTERS_TOUCHED, (since_ms,))]
+
+
+def fetch_all_counters(conn: ReadConnection) -> list[tuple[AccountId, Seq, int]]:
+    """Return (account, last seq, touched_ms) of every account that has a log."""
+    return [(AccountId(row[0]), Seq(row[1]), row[2]) for row in conn.all(FETCH_ALL_COUNTERS)]

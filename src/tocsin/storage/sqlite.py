@@ -1,0 +1,124 @@
+"""How SQLite is opened: which library, which settings, and whether its checkpoints are safe.
+
+pysqlite3 brings a current SQLite and is used where it is installed; never two SQLite libraries in one process on one
+file. No connection but the checkpointer's ever checkpoints. Holds no statements.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.engine.interfaces import Dialect
+
+from tocsin.storage.connection import Connection
+
+BUSY_TIMEOUT_MS = 5_000
+STATEMENT_CACHE = 512
+PROGRESS_STEPS = 20_000
+"""Virtual-machine steps between two looks at the clock: well under a millisecond."""
+
+_UNAVAILABLE = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
+"""Primary result codes BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB."""
+_INTERRUPT = 9
+
+
+def load_module() -> ModuleType:
+    """Return the SQLite driver to use: pysqlite3 where it is installed, else the standard library's."""
+    try:
+        import pysqlite3
+    except ImportError:
+        import sqlite3
+
+        return sqlite3
+    return cast(ModuleType, pysqlite3)
+
+
+def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
+    """Whether a checkpoint that meets a commit can lose the commit in this SQLite.
+
+    Source: sqlite.org/wal.html, "the WAL-reset bug": fixed in 3.51.3, and in 3.50.7 and 3.44.6.
+    """
+    if version[:2] == (3, 50):
+        return version < (3, 50, 7)
+    if version[:2] == (3, 44):
+        return version < (3, 44, 6)
+    return version < (3, 51, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteLibrary:
+    """The library in use, for the start-up log."""
+
+    module: str
+    version: str
+    checkpoints_need_lock: bool
+
+
+class SqliteDriver:
+    """Opens connections to one SQLite file. Answers `connection.Driver`."""
+
+    begin_write = "BEGIN IMMEDIATE"
+    begin_read = "BEGIN"
+
+    def __init__(self, path: Path, module: ModuleType | None = None) -> None:
+        self.path = path
+        self.module = module or load_module()
+        self.dialect: Dialect = SQLiteDialect(paramstyle="qmark")
+        version: str = self.module.sqlite_version
+        major, minor, patch = (int(part) for part in version.split("."))
+        self.library = SqliteLibrary(self.module.__name__, version, has_wal_reset_bug((major, minor, patch)))
+
+    def open_writer(self) -> Connection:
+        """See `Driver`."""
+        return self._open(BUSY_TIMEOUT_MS)
+
+    def open_reader(self) -> Connection:
+        """See `Driver`."""
+        connection = self._open(BUSY_TIMEOUT_MS)
+        connection.cursor().execute("PRAGMA query_only = ON")
+        return connection
+
+    def open_checkpointer(self, busy_timeout_ms: int) -> Connection:
+        """Open a connection for the checkpoint thread, which waits `busy_timeout_ms` for readers."""
+        return self._open(busy_timeout_ms)
+
+    def in_transaction(self, connection: Connection) -> bool:
+        """See `Driver`."""
+        return bool(cast(Any, connection).in_transaction)
+
+    def limit(self, connection: Connection, until: float | None) -> None:
+        """See `Driver`."""
+        if until is None:
+            cast(Any, connection).set_progress_handler(None, 0)
+        else:
+            cast(Any, connection).set_progress_handler(lambda: time.monotonic() > until, PROGRESS_STEPS)
+
+    def is_unavailable(self, error: Exception) -> bool:
+        """See `Driver`."""
+        return _primary_code(error) in _UNAVAILABLE
+
+    def is_interrupt(self, error: Exception) -> bool:
+        """See `Driver`."""
+        return _primary_code(error) == _INTERRUPT
+
+    def _open(self, busy_timeout_ms: int) -> Connection:
+        connection = self.module.connect(
+            str(self.path),
+            timeout=busy_timeout_ms / 1000,
+            isolation_level=None,  # we begin and end transactions ourselves
+            cached_statements=STATEMENT_CACHE,
+        )
+        cursor = connection.cursor()
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 0", "temp_store = MEMORY"):
+            cursor.execute(f"PRAGMA {pragma}")
+        return cast(Connection, connection)
+
+
+def _primary_code(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
