@@ -1,7 +1,7 @@
-"""How the handshake with a webhook's address ended: the refusal that a client is told is read off the type.
+"""How the validation call of a new webhook subscription ended: a closed union, matched with assert_never.
 
-Who sends it is delivery/, who asks for it subscriptions/ (on create, and when a blacklisted receiver is tried again).
-Source: RC doc notifications, webhook validation; error codes SUB-520 to SUB-525.
+`detail` is a sentence for a person. Values only; the call is made in delivery/, its error codes are chosen in
+subscriptions/ (RC: createSubscription, SUB-520 to SUB-525).
 """
 
 from __future__ import annotations
@@ -11,61 +11,63 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HandshakePassed:
-    """The receiver answered 200 in time and returned the Validation-Token."""
+    """Status 200, the token came back, in time and small enough."""
+
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class NotReturned:
-    """The answer has no Validation-Token header, or another value in it."""
+    """Status 200, but the `Validation-Token` header is absent or another one (SUB-520)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """No answer in time: name not resolved, connection refused or reset, or timed out."""
+    """No answer: name, connection, TLS before the certificate, or time (SUB-521)."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class WrongStatus:
-    """The answer's status is not 200."""
+    """An answer with another status than 200 (SUB-522)."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
+class HttpsRequired:
+    """The address is http, which is allowed in the sandbox only (SUB-523)."""
+
+
+@dataclass(frozen=True, slots=True)
 class BadCertificate:
-    """TLS failed, or the certificate is not valid for the address."""
+    """The receiver's certificate does not prove that it is who the address says (SUB-524)."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidResponse:
-    """The answer is not HTTP, or larger than a handshake's answer may be."""
+    """An answer that is not HTTP, or larger than the handshake allows (SUB-525)."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedAddress:
-    """The egress guard refuses the address; nothing was sent."""
+    """The address is malformed, or leads where the egress guard lets nothing go (CMN-101)."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class HttpsRequired:
-    """The address is plain HTTP where only HTTPS is allowed; nothing was sent."""
-
-
-Handshake = (
+HandshakeResult = (
     HandshakePassed
     | NotReturned
     | Unreachable
     | WrongStatus
+    | HttpsRequired
     | BadCertificate
     | InvalidResponse
     | RefusedAddress
-    | HttpsRequired
 )
