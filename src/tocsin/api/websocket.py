@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # in the extension, not in its stub
 
+from tocsin.api.call import Query
+from tocsin.api.dispatch import Dispatcher, error_reply
+from tocsin.api.request import Request, held_body, parse_query
+from tocsin.delivery.gateway import Answer, Gateway, LiveSession
+from tocsin.domain.directory import Identity
+from tocsin.domain.errors import Refused
+from tocsin.domain.ids import SessionId
 from tocsin.telemetry.tasks import Tasks
-
-if TYPE_CHECKING:
-    from tocsin.delivery.gateway import Gateway, LiveSession
+from tocsin.wire.frames import ClientRequest
 
 MAX_FRAME_BYTES = 1_000_000
 READ_BUFFER_BYTES = 512
@@ -170,3 +176,46 @@ def socket_protocol(gateway: Gateway, tasks: Tasks) -> type[asyncio.Protocol]:
                 self.transport.disconnect()
 
     return SocketProtocol
+
+
+class FrameRequests:
+    """Answers the gateway: runs a request from a frame through the dispatcher, as the session's own user."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def answer(self, frame: ClientRequest, identity: Identity, session_id: SessionId) -> Answer:
+        """See delivery.gateway.Requests. Over WebSocket uris in bodies are relative: RC's own captures show them so."""
+        path, _, query = frame.path.partition("?")
+        request = Request(
+            frame.method,
+            path,
+            Query((*parse_query(query).pairs, *frame.query)),
+            {"content-type": "application/json", **frame.headers},
+            "",
+            held_body(frame.body),
+            identity=identity,
+            websocket_session=session_id,
+        )
+        reply = await self._dispatcher.dispatch(request)
+        headers = {"Content-Type": reply.content_type, "RCRequestId": request.request_id, **dict(reply.headers)}
+        if reply.stream is not None or not _is_text(reply.content_type):
+            refusal = error_reply(Refused("CMN-202", "Binary content is not available over WebSocket; use HTTP"))
+            return Answer(refusal.status, headers | {"Content-Type": refusal.content_type}, refusal.body)
+        if path.startswith("/restapi/v1.0/subscription") and 200 <= reply.status < 300:
+            headers["WSG-SubscriptionId"] = _subscription_id(path, reply.body)
+        return Answer(reply.status, headers, reply.body)
+
+
+class _Named(msgspec.Struct):
+    id: str = ""
+
+
+def _subscription_id(path: str, body: bytes) -> str:
+    """The id that the SDKs look for in the answer's headers: the body's, or for a cancellation the path's."""
+    named = msgspec.json.decode(body, type=_Named).id if body.startswith(b"{") else ""
+    return named or path.removeprefix("/restapi/v1.0/subscription").strip("/").partition("/")[0]
+
+
+def _is_text(content_type: str) -> bool:
+    return content_type.startswith(("application/json", "multipart/mixed", "text/"))

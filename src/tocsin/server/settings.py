@@ -28,7 +28,7 @@ def _means(meaning: str, *, secret: bool = False) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Effective settings; each field's metadata says what it means. In the environment: TOCSIN_ and the name in capitals."""
+    """Effective settings; each field's metadata says what it means. In the environment: TOCSIN_ and the name."""
 
     host: str = field(default="127.0.0.1", metadata=_means("address to listen on"))
     port: int = field(default=8765, metadata=_means("port to listen on; 0 picks a free one"))
