@@ -199,7 +199,7 @@ class FrameRequests:
         )
         reply = await self._dispatcher.dispatch(request)
         headers = {"Content-Type": reply.content_type, "RCRequestId": request.request_id, **dict(reply.headers)}
-        if reply.stream is not None or not _is_text(reply.content_type):
+        if reply.stream is not None or not _fits_a_frame(reply.content_type):
             refusal = error_reply(Refused("CMN-202", "Binary content is not available over WebSocket; use HTTP"))
             return Answer(refusal.status, headers | {"Content-Type": refusal.content_type}, refusal.body)
         if path.startswith("/restapi/v1.0/subscription") and 200 <= reply.status < 300:
@@ -217,5 +217,5 @@ def _subscription_id(path: str, body: bytes) -> str:
     return named or path.removeprefix("/restapi/v1.0/subscription").strip("/").partition("/")[0]
 
 
-def _is_text(content_type: str) -> bool:
-    return content_type.startswith(("application/json", "multipart/mixed", "text/"))
+def _fits_a_frame(content_type: str) -> bool:
+    return content_type.startswith(("application/json", "multipart/mixed"))
