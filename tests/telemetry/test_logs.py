@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -84,3 +86,11 @@ def test_lines_below_the_level_are_left_out() -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ValueError, match="LOUD"):
         configure_logs(io.StringIO(), level="LOUD")
+
+
+@pytest.mark.parametrize("before, after", [("", "None"), ("import rich; ", "<module 'rich'")])
+def test_rich_is_neither_loaded_nor_lost(before: str, after: str) -> None:
+    code = f"import sys; {before}import tocsin.telemetry.logs; print(sys.modules.get('rich'), 'rich.traceback' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(after)
+    assert ran.stdout.endswith(" False\n")

@@ -1,4 +1,4 @@
-"""Log lines: structlog over the standard library's logging, so that a dependency's lines come out like our own.
+"""Log lines: our own by structlog, a dependency's by the standard library, all coming out alike.
 
 On a terminal they are for people, elsewhere one JSON object a line. Every line passes the mask (`masking.py`) as the
 last thing before it is rendered. Never opens files and never sends lines anywhere but to the stream it is given.
@@ -6,15 +6,25 @@ last thing before it is rendered. Never opens files and never sends lines anywhe
 
 import logging
 import sys
-from typing import TextIO
+from typing import TextIO, cast
 
 import msgspec
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
 
 from tocsin.telemetry.masking import mask_field, mask_text
 
-# Set by structlog itself, never from outside.
+# structlog imports rich's tracebacks where it finds them: a quarter of a second of every start, for a traceback that
+# we don't use, since it prints local variables. So it is imported as if rich were not there.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]
+try:
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+finally:
+    del sys.modules["rich"]
+    if _rich is not None:
+        sys.modules["rich"] = _rich
+
+# Set by structlog and get_logger, never from a field of a line.
 _OWN_KEYS = frozenset({"timestamp", "level", "logger"})
 _ENCODER = msgspec.json.Encoder()
 
@@ -25,30 +35,33 @@ def configure_logs(stream: TextIO = sys.stderr, *, level: str = "INFO", pretty: 
     `pretty` chooses lines for people or JSON; left out, a terminal gets the former. Replaces what was configured
     before. Raises ValueError for an unknown level.
     """
+    known = logging.getLevelNamesMapping()
+    if level not in known:
+        raise ValueError(f"no log level {level}; there are {', '.join(known)}")
     for_people = stream.isatty() if pretty is None else pretty
+    rendering: list[Processor] = [structlog.processors.format_exc_info, mask_event, _renderer(for_people, stream)]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_chain(), processors=_rendering(for_people, stream))
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_chain(),
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
     )
     root = logging.getLogger()
     root.setLevel(level)
     root.handlers[:] = [handler]
+    # Our own lines do not take the way through logging: it makes each three times as dear.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_chain(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[structlog.contextvars.merge_contextvars, *_chain(), *rendering],
+        logger_factory=lambda name: _NamedLogger(stream, name),
+        wrapper_class=structlog.make_filtering_bound_logger(known[level]),
         cache_logger_on_first_use=False,
     )
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+def get_logger(name: str) -> FilteringBoundLogger:
     """Return the logger of a room or file; its lines are events with fields: `log.info("delivery.attempted", …)`."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
-    return logger
+    return cast(FilteringBoundLogger, structlog.get_logger(name))
 
 
 def mask_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -61,30 +74,28 @@ def mask_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+class _NamedLogger(structlog.WriteLogger):
+    """Writes to the stream, and knows the name that `add_logger_name` asks for."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        super().__init__(stream)
+        self.name = name
+
+
 def _chain() -> list[Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
 
 
-def _rendering(for_people: bool, stream: TextIO) -> list[Processor]:
-    renderer: Processor
+def _renderer(for_people: bool, stream: TextIO) -> Processor:
     if for_people:
-        # The default traceback prints local variables, texts and tokens among them.
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        return structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         )
-    else:
-        renderer = structlog.processors.JSONRenderer(serializer=_to_json)
-    return [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.format_exc_info,
-        mask_event,
-        renderer,
-    ]
+    return structlog.processors.JSONRenderer(serializer=_to_json)
 
 
 def _to_json(value: object, **_: object) -> str:

@@ -6,9 +6,11 @@ not know is named by its type, since its repr may hold a text. Never decides wha
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePath
+from typing import Literal
 from uuid import UUID
 
 HIDDEN = "[hidden]"
@@ -38,6 +40,8 @@ _SECRET_IN_TEXT = (
     re.compile(r"""(?i)(?P<kept>(?:token|secret|password|assertion|wsc|[?&]code)["']?\s*[=:]\s*["']?)[^&\s"',}]+"""),
     re.compile(r"(?P<kept>)\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"),
 )
+# Whatever the patterns here find has one of these; most texts have none and are done after one look.
+_WORTH_A_LOOK = re.compile(r"(?i)[+=:]|%2b|eyj|bearer|basic")
 # A database driver's error may quote the row that it could not write.
 _SQL_PARAMETERS = re.compile(r"(?m)^\[parameters: .*$")
 _DEEPEST = 6
@@ -60,6 +64,8 @@ def mask_text(text: str) -> str:
 
     Digits without a + stay: they are ids far more often than numbers.
     """
+    if not _WORTH_A_LOOK.search(text):
+        return text
     for pattern in _SECRET_IN_TEXT:
         text = pattern.sub(lambda found: found["kept"] + HIDDEN, text)
     text = _SQL_PARAMETERS.sub(f"[parameters: {HIDDEN}]", text)
@@ -77,18 +83,26 @@ def _country_code(digits: str) -> str:
     return digits[:2] if digits[:2] in _TWO_DIGIT_CODES else digits[:3]
 
 
-def _masked(key: str, value: object, depth: int) -> object:
+@lru_cache(maxsize=1024)
+def _kind(key: str) -> Literal["hidden", "number", "plain"]:
     plain = key.lower().replace("_", "").replace("-", "")
+    if plain in _SECRET_KEYS or plain in _TEXT_KEYS or any(part in plain for part in _SECRET_PARTS):
+        return "hidden"
+    return "number" if plain in _NUMBER_KEYS else "plain"
+
+
+def _masked(key: str, value: object, depth: int) -> object:
     if value is None or isinstance(value, bool):
         return value
-    if plain in _SECRET_KEYS or plain in _TEXT_KEYS or any(part in plain for part in _SECRET_PARTS):
+    kind = _kind(key)
+    if kind == "hidden":
         return HIDDEN
+    if kind == "number" and isinstance(value, str | int):
+        return _BARE_NUMBER.sub(lambda found: mask_number(found[0]), mask_text(str(value)))
     if isinstance(value, Mapping):
         return {str(inner): _masked(str(inner), item, depth - 1) for inner, item in value.items()} if depth else HIDDEN
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(key, item, depth - 1) for item in value] if depth else HIDDEN
-    if plain in _NUMBER_KEYS and isinstance(value, str | int):
-        return _BARE_NUMBER.sub(lambda found: mask_number(found[0]), mask_text(str(value)))
     return _masked_scalar(value)
 
 
@@ -100,7 +114,7 @@ def _masked_scalar(value: object) -> object:
             return value
         case str():
             return mask_text(value)
-        case datetime() | date():
+        case date():
             return value.isoformat()
         case timedelta():
             return value.total_seconds()
