@@ -5,7 +5,7 @@ A number's owner and an app's id are claims of account 0: unique over all accoun
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, literal_column, select
+from sqlalchemy import ColumnClause, bindparam, literal_column, select
 
 from tocsin.domain.directory import (
     SCOPE_SPELLINGS,
@@ -42,7 +42,7 @@ INSERT_APP = insert_into(app_table, order=10)
 INSERT_CREDENTIAL = insert_into(credential_table, order=30)
 
 # Constants are written out: a bound one would be a parameter that no caller gives.
-_SYSTEM = literal_column(str(SYSTEM_ACCOUNT))
+_SYSTEM: ColumnClause[int] = literal_column(str(SYSTEM_ACCOUNT))
 
 _FETCH_ACCOUNT = Statement(
     "fetch_account", select(account_table).where(account_table.c.account_id == bindparam("k_account")), ("k_account",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, literal_column, select, update
+from sqlalchemy import ColumnClause, bindparam, delete, literal_column, select, update
 
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, SessionId
 from tocsin.storage.readers import ReadConnection
@@ -23,7 +23,7 @@ INSERT_SESSION = insert_into(session_table, order=20)
 # Ranked last: the deletes below clear a session's old tokens in the very unit that gives it new ones.
 INSERT_TOKEN = insert_into(token_table, order=60)
 
-_ENDED = literal_column("1")  # written out: a bound constant would be a parameter that no caller gives
+_ENDED: ColumnClause[int] = literal_column("1")  # written out: a bound constant would be a parameter that no caller gives
 
 DELETE_SESSION = Statement(
     "delete_oauth_session",
