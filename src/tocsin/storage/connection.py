@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import Dialect
 
 from tocsin.storage.statement import Row
@@ -61,6 +62,14 @@ class Driver(Protocol):
 
     def open_reader(self) -> Connection:
         """Open a connection that can only read."""
+        ...
+
+    def engine(self) -> Engine:
+        """Return a SQLAlchemy engine of the same database: for migrations, which need one."""
+        ...
+
+    def table_names(self, connection: Connection) -> set[str]:
+        """Return the tables that there are."""
         ...
 
     def in_transaction(self, connection: Connection) -> bool:

@@ -103,6 +103,7 @@ attachment = Table(
     _int("size"),
     _text("file_name", null=True),
     _text("blob_key"),
+    Index("attachment_blob", "account_id", "blob_key"),  # whether anything still refers to a blob
 )
 
 blob = Table(

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.interfaces import Dialect
 
@@ -22,6 +23,13 @@ STATEMENT_CACHE = 512
 PROGRESS_STEPS = 20_000
 """Virtual-machine steps between two looks at the clock: well under a millisecond."""
 
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "fullfsync = ON",  # macOS: past the drive's own cache
+    "wal_autocheckpoint = 0",
+    "temp_store = MEMORY",
+)
 _UNAVAILABLE = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
 """Primary result codes BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB."""
 _INTERRUPT = 9
@@ -87,6 +95,21 @@ class SqliteDriver:
         """Open a connection for the checkpoint thread, which waits `busy_timeout_ms` for readers."""
         return self._open(busy_timeout_ms)
 
+    def engine(self) -> Engine:
+        """See `Driver`."""
+        engine = create_engine(
+            "sqlite://", module=self.module, creator=lambda: self._open(BUSY_TIMEOUT_MS), poolclass=NullPool
+        )
+        # The driver begins nothing by itself, so that tables too are changed in a transaction.
+        event.listen(engine, "begin", lambda begun: begun.exec_driver_sql(self.begin_write))
+        return engine
+
+    def table_names(self, connection: Connection) -> set[str]:
+        """See `Driver`."""
+        cursor = connection.cursor()
+        cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {row[0] for row in cursor.fetchall()}
+
     def in_transaction(self, connection: Connection) -> bool:
         """See `Driver`."""
         return bool(cast(Any, connection).in_transaction)
@@ -114,7 +137,7 @@ class SqliteDriver:
             cached_statements=STATEMENT_CACHE,
         )
         cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 0", "temp_store = MEMORY"):
+        for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         return cast(Connection, connection)
 

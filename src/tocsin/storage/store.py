@@ -11,56 +11,78 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tocsin.domain.clock import Clock
+from tocsin.storage.blob_folder import BlobFolder
+from tocsin.storage.blobs import Blobs
 from tocsin.storage.checkpoint import Checkpointer
 from tocsin.storage.ids import Ids
-from tocsin.storage.migrate import create_tables
+from tocsin.storage.lock import FolderLock
+from tocsin.storage.migrate import ensure_schema
 from tocsin.storage.readers import Readers
-from tocsin.storage.sqlite import SqliteDriver
+from tocsin.storage.secrets import fetch_or_make_secret
+from tocsin.storage.sqlite import SqliteDriver, SqliteLibrary
 from tocsin.storage.unit import CommitListener
 from tocsin.storage.writer import Writer
 
 DATABASE = "tocsin.db"
+BLOBS = "blobs"
 
 
 class Store:
     """One open store. Made by `open_store`, in the event loop that uses it."""
 
-    def __init__(self, writer: Writer, readers: Readers, ids: Ids, checkpointer: Checkpointer) -> None:
+    def __init__(self, parts: _Opened, writer: Writer, readers: Readers, checkpointer: Checkpointer, clock: Clock):
         self.writer = writer
         self.readers = readers
-        self.ids = ids
+        self.ids = Ids(writer, readers)
+        self.blobs = Blobs(parts.blob_folder, writer, readers, clock)
+        self.library: SqliteLibrary = parts.driver.library
+        self._lock = parts.lock
         self._checkpointer = checkpointer
 
+    async def secret(self, name: str, size: int = 32) -> bytes:
+        """Return the secret `name` of this store, made when it is first asked for and the same ever after."""
+        return await fetch_or_make_secret(self.writer, self.readers, name, size)
+
     async def close(self) -> None:
-        """Write what waits, finish reads, release the folder."""
+        """Write what waits, finish reads, and only then let another process have the folder."""
         await self.ids.close()
+        await self.blobs.close()
         await self.writer.close()
         await self.readers.close()
         await asyncio.to_thread(self._checkpointer.stop)
+        self._lock.release()
+
+
+class _Opened:
+    """What opening touches on disk: the lock, the database with its tables, the folder of blobs."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lock = FolderLock(folder)
+        try:
+            self.driver = SqliteDriver(folder / DATABASE)
+            ensure_schema(self.driver)
+            self.blob_folder = BlobFolder(folder / BLOBS)
+            self.blob_folder.prepare()
+        except BaseException:
+            self.lock.release()
+            raise
 
 
 async def open_store(
     folder: Path, *, clock: Clock, listener: CommitListener, on_group: Callable[[int, float], None] | None = None
 ) -> Store:
-    """Open the store in `folder`, making it when it is not there. `listener` hears of every commit."""
-    driver = await asyncio.to_thread(_prepare, folder)
+    """Open the store in `folder`, making it when it is not there. `listener` hears of every commit.
+
+    `on_group` is told, on the loop, the units and the seconds of each group commit. Raises StoreInUse when another
+    process has the folder open, and SchemaTooNew when a newer version has written it.
+    """
+    opened = await asyncio.to_thread(_Opened, folder)
     pause, committed = threading.Lock(), threading.Event()
-    writer = Writer(driver, clock, listener, pause=pause, committed=committed, on_group=on_group)
-    readers = Readers(driver)
-    checkpointer = Checkpointer(driver, pause=pause, committed=committed)
+    writer = Writer(opened.driver, clock, listener, pause=pause, committed=committed, on_group=on_group)
+    readers = Readers(opened.driver)
+    checkpointer = Checkpointer(opened.driver, pause=pause, committed=committed)
     writer.start()
     readers.start()
     checkpointer.start()
-    return Store(writer, readers, Ids(writer, readers), checkpointer)
-
-
-def _prepare(folder: Path) -> SqliteDriver:
-    folder.mkdir(parents=True, exist_ok=True)
-    driver = SqliteDriver(folder / DATABASE)
-    connection = driver.open_writer()
-    cursor = connection.cursor()
-    cursor.execute("SELECT count(*) FROM sqlite_master")
-    if not cursor.fetchone()[0]:
-        create_tables(connection, driver)
-    connection.close()
-    return driver
+    return Store(opened, writer, readers, checkpointer, clock)
