@@ -32,6 +32,12 @@ def test_every_room_is_in_the_layers(project: dict[str, Any]) -> None:
     assert rooms <= {room.strip() for line in layers for room in line.split("|")}
 
 
+def test_every_folder_of_code_is_a_package() -> None:
+    folders = {path.parent for path in (ROOT / "src" / "tocsin").rglob("*.py")}
+    # The layers are checked among packages only: a folder without __init__.py would escape them.
+    assert [folder.name for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
 def test_the_changelog_opens_with_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     newest = re.search(r"^## \[(?P<version>[^]]+)\]", changelog, re.MULTILINE)

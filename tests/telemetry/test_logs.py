@@ -90,7 +90,8 @@ def test_an_unknown_level_is_refused() -> None:
 
 @pytest.mark.parametrize("before, after", [("", "None"), ("import rich; ", "<module 'rich'")])
 def test_rich_is_neither_loaded_nor_lost(before: str, after: str) -> None:
-    code = f"import sys; {before}import tocsin.telemetry.logs; print(sys.modules.get('rich'), 'rich.traceback' in sys.modules)"
+    asked = "sys.modules.get('rich'), 'rich.traceback' in sys.modules"
+    code = f"import sys; {before}import tocsin.telemetry.logs; print({asked})"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith(after)
     assert ran.stdout.endswith(" False\n")
