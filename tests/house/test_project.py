@@ -32,10 +32,10 @@ def test_every_room_is_in_the_layers(project: dict[str, Any]) -> None:
     assert rooms <= {room.strip() for line in layers for room in line.split("|")}
 
 
-def test_every_folder_of_code_is_a_package() -> None:
-    folders = {path.parent for path in (ROOT / "src" / "tocsin").rglob("*.py")}
+def test_every_room_is_a_package() -> None:
+    rooms = [path for path in (ROOT / "src" / "tocsin").iterdir() if any(path.glob("*.py"))]
     # The layers are checked among packages only: a folder without __init__.py would escape them.
-    assert [folder.name for folder in folders if not (folder / "__init__.py").exists()] == []
+    assert [room.name for room in rooms if not (room / "__init__.py").exists()] == []
 
 
 def test_the_changelog_opens_with_this_version() -> None:
@@ -75,8 +75,8 @@ def test_the_development_lock_holds_the_run_time_lock(project: dict[str, Any]) -
 
 
 def _commands(page: Path) -> str:
-    """Return the code of a Markdown page, fenced or inline; any other file whole, comments left out."""
+    """Return the code of a Markdown page, fenced, indented or inline; any other file whole, comments left out."""
     text = page.read_text()
     if page.suffix != ".md":
         return re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
-    return "\n".join(re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
+    return "\n".join(re.findall(r"```.*?```|`[^`]+`|^ {4}[^\n]*", text, re.DOTALL | re.MULTILINE))
