@@ -6,7 +6,7 @@ mailbox is simply unknown. Never changes anything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,11 +89,16 @@ async def _once(content: bytes) -> AsyncIterator[bytes]:
 async def _cut(pieces: AsyncIterator[bytes], start: int, length: int) -> AsyncIterator[bytes]:
     """Yield `length` bytes from `start` on, and read no further."""
     skip, left = start, length
-    async for piece in pieces:
-        wanted = piece[skip : skip + left]
-        skip = max(0, skip - len(piece))
-        left -= len(wanted)
-        if wanted:
-            yield wanted
-        if left == 0:
-            return
+    try:
+        async for piece in pieces:
+            wanted = piece[skip : skip + left]
+            skip = max(0, skip - len(piece))
+            left -= len(wanted)
+            if wanted:
+                yield wanted
+            if left == 0:
+                return
+    finally:
+        # Left before its end, a generator would hold its file until it is collected.
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
