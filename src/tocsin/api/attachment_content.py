@@ -67,10 +67,11 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
     first, last = found.groups()
     if not first:
         start, end = max(0, size - int(last)), size - 1
+    elif last and int(last) < int(first):
+        return None
     else:
         start, end = int(first), min(int(last), size - 1) if last else size - 1
-    # An end before its start is malformed; a start behind the end of the content cannot be served.
-    return (start, end) if start <= end and start < size and (not (first and last) or int(first) <= int(last)) else None
+    return (start, end) if start <= end else None
 
 
 def _media_type(attachment: Attachment) -> str:
