@@ -17,9 +17,6 @@ from tocsin.wire.subscriptions import (
     render_subscription_list,
 )
 
-SESSION_HEADER = "WSG-SubscriptionId"
-"""In answers over a WebSocket; a published SDK takes the subscription's id from there, and from nowhere else."""
-
 
 class SubscriptionRoutes:
     """Handlers of RingCentral's subscription operations."""
@@ -55,10 +52,9 @@ class SubscriptionRoutes:
     async def list_subscriptions(self, call: Call) -> Reply:
         """RC: listSubscriptions; those of this user through this app."""
         own = await self._subscriptions.list_own(call.caller)
-        base_url = _base_url(call)
         now_ms = self._clock.now_ms()
-        records = (render_subscription(one.subscription, base_url, now_ms, one.disabled) for one in own)
-        return json_reply(render_subscription_list(records, base_url))
+        records = (render_subscription(one.subscription, call.base_url, now_ms, one.disabled) for one in own)
+        return json_reply(render_subscription_list(records, call.base_url))
 
     async def get_subscription(self, call: Call) -> Reply:
         """RC: readSubscription."""
@@ -82,11 +78,8 @@ class SubscriptionRoutes:
         return Reply(204)
 
     def _reply(self, call: Call, judged: JudgedSubscription) -> Reply:
-        subscription = judged.subscription
-        reply = json_reply(render_subscription(subscription, _base_url(call), self._clock.now_ms(), judged.disabled))
-        if call.websocket_session is None:
-            return reply
-        return Reply(200, reply.body, headers=((SESSION_HEADER, subscription.subscription_id),))
+        rendered = render_subscription(judged.subscription, call.base_url, self._clock.now_ms(), judged.disabled)
+        return json_reply(rendered)
 
 
 def _id(call: Call) -> SubscriptionId:
@@ -95,7 +88,3 @@ def _id(call: Call) -> SubscriptionId:
 
 def _session(call: Call) -> SessionId | None:
     return None if call.websocket_session is None else SessionId(call.websocket_session)
-
-
-def _base_url(call: Call) -> str:
-    return call.base_url if call.websocket_session is None else ""
