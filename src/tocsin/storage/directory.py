@@ -97,6 +97,15 @@ _FETCH_CREDENTIAL = Statement(
     ),
     ("k_account", "k_hash"),
 )
+_FETCH_CLAIM = Statement(
+    "fetch_system_claim",
+    select(claim_table.c.value).where(
+        claim_table.c.account_id == _SYSTEM,
+        claim_table.c.kind == bindparam("k_kind"),
+        claim_table.c.key == bindparam("k_key"),
+    ),
+    ("k_kind", "k_key"),
+)
 
 
 def account_row(account: Account) -> Row:
@@ -186,6 +195,12 @@ def fetch_owned_number(conn: ReadConnection, number: str) -> PhoneNumber | None:
     """Return the number (E.164) with the account and extension it belongs to, or None when it is nobody's here."""
     row = conn.one(_FETCH_OWNED, (number,))
     return None if row is None else number_from_row(row)
+
+
+def fetch_system_claim(conn: ReadConnection, kind: str, key: str) -> int | None:
+    """Return the value of a claim of account 0, or None when nobody has made it."""
+    row = conn.one(_FETCH_CLAIM, (kind, key))
+    return None if row is None else int(row[0])
 
 
 def fetch_app(conn: ReadConnection, client_id: ClientId) -> App | None:

@@ -16,14 +16,18 @@ from tocsin.storage.schema import oauth_session as session_table
 from tocsin.storage.schema import token as token_table
 from tocsin.storage.statement import Row, Statement, insert_into
 
-EXPECT_TABLE = "token"
+EXPECT_TOKEN = "token"
 """The `table` of an Expect on a token; its key is (token_hash,), its version `ended`."""
+EXPECT_SESSION = "oauth_session"
+"""The `table` of an Expect on a session; its key is (session_id,), its version `ended`, which is 0 while it lives."""
 
 INSERT_SESSION = insert_into(session_table, order=20)
 # Ranked last: the deletes below clear a session's old tokens in the very unit that gives it new ones.
 INSERT_TOKEN = insert_into(token_table, order=60)
 
-_ENDED: ColumnClause[int] = literal_column("1")  # written out: a bound constant would be a parameter that no caller gives
+_ENDED: ColumnClause[int] = literal_column(
+    "1"
+)  # written out: a bound constant would be a parameter that no caller gives
 
 DELETE_SESSION = Statement(
     "delete_oauth_session",

@@ -122,6 +122,7 @@ OAUTH_STATUS_OF: Final[dict[str, tuple[int, str]]] = {
     "OAU-140": (400, "invalid_grant"),
     "OAU-142": (400, "invalid_grant"),
     "OAU-213": (400, "invalid_grant"),
+    "OAU-232": (400, "invalid_grant"),
     "OAU-236": (400, "invalid_grant"),
 }
 """Status and OAuth word of each code that `GrantRefused` may carry. RC: getToken has 400 for every refused grant."""
