@@ -28,11 +28,18 @@ class Tasks:
         if not task.cancelled() and (failure := task.exception()) is not None:
             log.error("task.failed", task=task.get_name(), exc_info=failure)
 
+    async def settle(self, within_s: float) -> bool:
+        """Wait until nothing runs any more, what the running tasks start included; False when time ran out."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while self._running and loop.time() < deadline:
+            await asyncio.wait(self._running, timeout=deadline - loop.time())
+        return not self._running
+
     async def close(self, grace_s: float = 0.0) -> None:
-        """Wait up to `grace_s` for what still runs, then cancel it."""
-        if self._running and grace_s > 0:
-            await asyncio.wait(self._running, timeout=grace_s)
-        for task in list(self._running):
-            task.cancel()
-        if self._running:
+        """Wait up to `grace_s` for what runs, then cancel the rest."""
+        await self.settle(grace_s)
+        while self._running:
+            for task in list(self._running):
+                task.cancel()
             await asyncio.wait(self._running)
