@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from tocsin.domain.clock import Clock
-from tocsin.domain.entry import Entry
 from tocsin.domain.errors import Overloaded, Stale, StoreUnavailable
 from tocsin.domain.ids import AccountId, WorkId
 from tocsin.domain.retry import RetrySchedule, next_wait_ms
@@ -71,9 +70,6 @@ class WorkLoop:
         self._woken = asyncio.Event()
         self._starting = asyncio.Lock()
         self._stopping = False
-
-    def entries(self, account_id: AccountId, entries: Sequence[Entry]) -> None:
-        """Take no notice: entries are for other readers of the tail."""
 
     def work(self, account_id: AccountId, due: WorkDue) -> None:
         """Hear of a row that was written."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from tocsin.domain.errors import Refused
-from tocsin.domain.ids import AccountId
 
 MAX_FILES = 10
 MAX_TOTAL_BYTES = 1_500_000
@@ -24,28 +22,6 @@ class MediaFile:
     content_type: str
     file_name: str | None
     data: bytes
-
-
-class StoredBlob(Protocol):
-    """Where bytes were stored."""
-
-    @property
-    def key(self) -> str:
-        """Name of the bytes within their account."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Their number."""
-        ...
-
-
-class StoresBlobs(Protocol):
-    """Where files go before the message that refers to them is queued."""
-
-    async def put(self, account_id: AccountId, data: bytes) -> StoredBlob:
-        """Make `data` durable and return its key."""
-        ...
 
 
 def _starts(*heads: bytes) -> Callable[[bytes], bool]:

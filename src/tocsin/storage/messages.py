@@ -24,6 +24,7 @@ from tocsin.domain.message import (
     Priority,
     ReadStatus,
 )
+from tocsin.storage.readers import ReadConnection
 from tocsin.storage.schema import attachment as attachment_table
 from tocsin.storage.schema import message as message_table
 from tocsin.storage.statement import Row, Statement, insert_into
@@ -189,6 +190,15 @@ def message_from_row(row: Row, attachments: Sequence[Attachment] = ()) -> Messag
     )
 
 
+def fetch_by_id(conn: ReadConnection, account_id: AccountId, message_id: MessageId) -> Message | None:
+    """Return a message of any mailbox of the account, whatever its availability."""
+    row = conn.one(FETCH_MESSAGE, (account_id, message_id))
+    if row is None:
+        return None
+    parts = conn.all(FETCH_ATTACHMENTS, (account_id, message_id)) if row[_ATTACHMENT_COUNT] else ()
+    return message_from_row(row, [attachment_from_row(part) for part in parts])
+
+
 def status_row(message: Message) -> Row:
     """Return the row for UPDATE_MESSAGE_STATUS; `modified_seq` is the index of the draft that tells of the change."""
     return (
@@ -208,6 +218,7 @@ def text_part(message_id: MessageId, text: str) -> Attachment:
     return Attachment(AttachmentId(message_id), AttachmentType.TEXT, TEXT_CONTENT_TYPE, len(text.encode()))
 
 
+_ATTACHMENT_COUNT = INSERT_MESSAGE.columns.index("attachment_count")
 _TEXT_TYPES = frozenset({MessageType.SMS, MessageType.PAGER})
 
 
