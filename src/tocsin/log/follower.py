@@ -6,7 +6,7 @@ takes fewer entries than it is given is held until it resumes. Never interprets 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from tocsin.domain.entry import Entry
