@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import Dialect
 
-from tocsin.storage.statement import Row
+from tocsin.storage.statement import Prepared, Row
 
 
 class Cursor(Protocol):
@@ -72,6 +72,10 @@ class Driver(Protocol):
         """Return the tables that there are."""
         ...
 
+    def write_rows(self, cursor: Cursor, prepared: Prepared, rows: Sequence[Row]) -> None:
+        """Run a prepared statement once for each of `rows`, in as few steps as this database can."""
+        ...
+
     def in_transaction(self, connection: Connection) -> bool:
         """Whether a transaction is open: some errors end it by themselves."""
         ...
@@ -87,11 +91,3 @@ class Driver(Protocol):
     def is_interrupt(self, error: Exception) -> bool:
         """Whether `error` is `limit` at work."""
         ...
-
-
-def run_many(cursor: Cursor, sql: str, rows: Sequence[Row]) -> None:
-    """Run `sql` for each of `rows`; one row goes by `execute`, which costs less."""
-    if len(rows) == 1:
-        cursor.execute(sql, rows[0])
-    else:
-        cursor.executemany(sql, rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from tocsin.domain.ids import AccountId, Seq
 from tocsin.storage.entries import INSERT_COUNTER, INSERT_ENTRY, UPDATE_COUNTER, entry_row
 from tocsin.storage.schema import claim
 from tocsin.storage.statement import Row, Statement, insert_into
-from tocsin.storage.unit import Applied, Unit, WorkDue, Write
+from tocsin.storage.unit import Applied, Draft, Unit, WorkDue, Write
 
 MAX_UNITS = 256
 MAX_GROUP_ROWS = 4_096
@@ -140,49 +140,61 @@ def merge(units: Iterable[Unit], counters: Mapping[AccountId, Standing], now_ms:
     merged = Merged()
     rows = merged.rows
     entry_rows: list[Row] = []
-    seqs: dict[AccountId, int] = {}
-    times: dict[AccountId, int] = {}
+    logs: dict[AccountId, _Log] = {}
     for unit in units:
-        account_id = unit.account_id
-        at_ms, first = now_ms, 0
-        if unit.drafts:
-            before = seqs.get(account_id)
-            if before is None:
-                standing = counters.get(account_id)
-                before, earlier_ms = standing or (0, 0)
-                times[account_id] = max(now_ms, earlier_ms)
-                merged.entries[account_id] = []
-            at_ms, first = times[account_id], before + 1
-            entries = merged.entries[account_id]
-            for seq, (kind, fields) in enumerate(unit.drafts, first):
-                # Each kind of entry takes these three first; which fields follow is its drafter's promise.
-                entry: Entry = kind(account_id, seq, at_ms, *fields)  # type: ignore[arg-type]
-                entries.append(entry)
-                entry_rows.append(entry_row(entry))
-            seqs[account_id] = before + len(unit.drafts)
-        merged.applied.append(Applied(Seq(first), Seq(first + max(0, len(unit.drafts) - 1)), at_ms))
+        account_id, drafts = unit.account_id, unit.drafts
+        first, last, at_ms = 0, 0, now_ms
+        if drafts:
+            log = logs.get(account_id)
+            if log is None:
+                log = logs[account_id] = _Log(counters.get(account_id), now_ms)
+            first, last, at_ms = log.append(account_id, drafts, entry_rows)
+        merged.applied.append(Applied(Seq(first), Seq(last), at_ms))
         for write in unit.writes:
-            rows.setdefault(write.statement, []).extend(_filled(write, first))
-        for one in unit.claims:
-            rows.setdefault(INSERT_CLAIM, []).append((account_id, one.kind, one.key, one.value))
+            gathered = rows.get(write.statement)
+            if gathered is None:
+                gathered = rows[write.statement] = []
+            gathered += _filled(write, first) if write.seq_columns else write.rows
+        if unit.claims:
+            claimed = rows.setdefault(INSERT_CLAIM, [])
+            claimed += [(account_id, one.kind, one.key, one.value) for one in unit.claims]
         if unit.work:
-            merged.work.extend((account_id, due) for due in unit.work)
-    for account_id, seq in seqs.items():
+            merged.work += [(account_id, due) for due in unit.work]
+    for account_id, log in logs.items():
+        merged.entries[account_id] = log.entries
         statement = UPDATE_COUNTER if account_id in counters else INSERT_COUNTER
-        rows.setdefault(statement, []).append((account_id, seq, times[account_id]))
+        rows.setdefault(statement, []).append((account_id, log.seq, log.at_ms))
     if entry_rows:
         rows[INSERT_ENTRY] = entry_rows
     return merged
 
 
-def _filled(write: Write, first_seq: int) -> Sequence[Row]:
+class _Log:
+    """One account's log while a group is merged."""
+
+    __slots__ = ("at_ms", "entries", "seq")
+
+    def __init__(self, standing: Standing | None, now_ms: int) -> None:
+        self.seq, earlier_ms = standing or (0, 0)
+        self.at_ms = max(now_ms, earlier_ms)
+        self.entries: list[Entry] = []
+
+    def append(self, account_id: AccountId, drafts: list[Draft], rows: list[Row]) -> tuple[int, int, int]:
+        """Make `drafts` entries, add their rows to `rows`; return first seq, last seq, commit time."""
+        seq, at_ms = self.seq, self.at_ms
+        first = seq + 1
+        for kind, fields in drafts:
+            seq += 1
+            entry = kind._make((account_id, seq, at_ms, *fields))
+            self.entries.append(entry)
+            rows.append(entry_row(entry))
+        self.seq = seq
+        return first, seq, at_ms
+
+
+def _filled(write: Write, first_seq: int) -> list[Row]:
     """Return the rows of `write` with the seqs of the unit whose entries begin at `first_seq`."""
-    if not write.seq_columns:
-        return write.rows
-    if len(write.seq_columns) == 1:
-        at = write.seq_columns[0]
-        return [row if row[at] is None else (*row[:at], row[at] + first_seq, *row[at + 1 :]) for row in write.rows]
-    filled = []
+    filled: list[Row] = []
     for row in write.rows:
         values = list(row)
         for at in write.seq_columns:

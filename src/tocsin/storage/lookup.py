@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, literal, select, tuple_
+from sqlalchemy import Table, select, tuple_
 from sqlalchemy.engine.interfaces import Dialect
 
 from tocsin.storage.connection import Cursor
@@ -45,7 +45,7 @@ class Lookup:
             chunk += [chunk[-1]] * (size - len(chunk))
             cursor.execute(self._text(size), [value for key in chunk for value in key])
             for row in cursor.fetchall():
-                found[tuple(row[:width])] = tuple(row[width:])
+                found[tuple(row[:width])] = tuple(row[width:]) or (0,)
         return found
 
     def _text(self, size: int) -> str:
@@ -59,8 +59,7 @@ class Lookup:
         # The values only say how many there are; render_postcompile writes one placeholder for each.
         any_key: tuple[Any, ...] = tuple(0 for _ in keys)
         one_of = keys[0].in_([0] * size) if len(keys) == 1 else tuple_(*keys).in_([any_key] * size)
-        # A table without a version has version 0 for every row.
-        values: list[ColumnElement[Any]] = [self._table.c[name] for name in self._values] or [literal(0)]
+        values = [self._table.c[name] for name in self._values]
         query = select(*keys, *values).where(one_of)
         if self._lock:
             query = query.order_by(*keys).with_for_update()

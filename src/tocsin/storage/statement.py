@@ -41,6 +41,8 @@ class Prepared:
     sql: str
     positions: tuple[int, ...]
     constants: Row = ()
+    values: str = ""
+    """Of an insert of one row of values: the text of that row, so that a driver can write several at once."""
 
     def arrange(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return `rows` in the driver's order; the rows themselves when that is the callers' order."""
@@ -68,8 +70,12 @@ def prepare(statement: Statement, dialect: Dialect) -> Prepared:
     missing = [name for name in constants if compiled.binds[name].required]
     if missing:
         raise ValueError(f"{statement.name} needs {', '.join(missing)}, which its columns don't name")
+    sql = str(compiled)
     return Prepared(
-        str(compiled), tuple(known.index(name) for name in names), tuple(values[name] for name in constants)
+        sql,
+        tuple(known.index(name) for name in names),
+        tuple(values[name] for name in constants),
+        sql.partition(" VALUES ")[2] if isinstance(statement.core, Insert) else "",
     )
 
 

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import Overloaded, StoreUnavailable
 from tocsin.domain.ids import AccountId
-from tocsin.storage.connection import Connection, Driver, run_many
+from tocsin.storage.connection import Connection, Driver
 from tocsin.storage.group import Backlog, Merged, Waiting, merge
 from tocsin.storage.statement import Prepared, Statement, prepare
 from tocsin.storage.unit import MAX_ROWS, Applied, CommitListener, Committed, Unit
@@ -179,8 +179,7 @@ class _Transactions:
             sound = [unit for place, unit in enumerate(units) if place not in refused] if refused else units
             merged = merge(sound, self._versions.counters(cursor, sound), now_ms)
             for statement, rows in merged.in_order():
-                prepared = self._prepare(statement)
-                run_many(cursor, prepared.sql, prepared.arrange(rows))
+                self._driver.write_rows(cursor, self._prepare(statement), rows)
             cursor.execute("COMMIT")
         except Exception as error:
             self._give_up()
