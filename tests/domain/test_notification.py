@@ -36,8 +36,9 @@ def counted_by_hand(batch: list[MessageChange]) -> dict[MessageType, tuple[list[
     """What happened to each message, asked message by message."""
     result: dict[MessageType, tuple[list[int], int]] = {}
     for kind in MessageType:
-        ids = list(dict.fromkeys(change.message_id for change in batch if change.type is kind))
-        created = [change.message_id for change in batch if change.happened is Happened.CREATED and change.type is kind]
+        of_kind = [change for change in batch if change.type is kind]
+        ids = list(dict.fromkeys(int(change.message_id) for change in of_kind))
+        created = [int(change.message_id) for change in of_kind if change.happened is Happened.CREATED]
         new = list(dict.fromkeys(created))
         if ids:
             result[kind] = (new, len([one for one in ids if one not in new]))
@@ -89,17 +90,18 @@ def test_the_uuid_of_a_batch_never_changes() -> None:
 
 
 def test_whatever_names_a_batch_changes_its_uuid() -> None:
-    others = [
-        notification_uuid(b"K" * 32, *ARGUMENTS),
-        notification_uuid(KEY, SubscriptionId("bus"), *ARGUMENTS[1:]),
-        notification_uuid(KEY, ARGUMENTS[0], "/other", *ARGUMENTS[2:]),
-        notification_uuid(KEY, *ARGUMENTS[:2], ExtensionId(2002), *ARGUMENTS[3:]),
-        notification_uuid(KEY, *ARGUMENTS[:3], 4, *ARGUMENTS[4:]),
-        notification_uuid(KEY, *ARGUMENTS[:4], 10, ARGUMENTS[5]),
-        notification_uuid(KEY, *ARGUMENTS[:5], "v2"),
+    subscription, event, mailbox, first, last, rendering = ARGUMENTS
+    named = [
         notification_uuid(KEY, *ARGUMENTS),
+        notification_uuid(b"K" * 32, *ARGUMENTS),
+        notification_uuid(KEY, SubscriptionId("bus"), event, mailbox, first, last, rendering),
+        notification_uuid(KEY, subscription, "/other", mailbox, first, last, rendering),
+        notification_uuid(KEY, subscription, event, ExtensionId(2002), first, last, rendering),
+        notification_uuid(KEY, subscription, event, mailbox, first + 1, last, rendering),
+        notification_uuid(KEY, subscription, event, mailbox, first, last + 1, rendering),
+        notification_uuid(KEY, subscription, event, mailbox, first, last, "v2"),
     ]
-    assert len(set(others)) == len(others)
+    assert len(set(named)) == len(named)
 
 
 @given(st.binary(min_size=16, max_size=64), st.integers(1), st.integers(1))

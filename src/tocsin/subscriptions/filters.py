@@ -91,8 +91,8 @@ def check_some_enabled(filters: Sequence[EventFilter], disabled: Sequence[Disabl
         raise MissingScope(first.message, parameter=Scope.READ_MESSAGES.value)
     if first.reason == PERMISSION_MISSING:
         raise MissingPermission(
-            f"In order to call this API endpoint, user needs to have [{Permission.READ_MESSAGES}] permission for "
-            "requested resource.",
+            f"In order to call this API endpoint, user needs to have [{Permission.READ_MESSAGES}] permission"
+            " for requested resource",
             parameter=Permission.READ_MESSAGES.value,
         )
     raise Refused(first.reason, first.message, parameter="eventFilters", value=first.filter.text)
