@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tocsin.domain.entry import Happened, MessageChange
 from tocsin.domain.ids import AccountId, AttachmentId, ExtensionId, MessageId, Seq
 from tocsin.domain.message import (
     Attachment,
@@ -19,15 +18,9 @@ from tocsin.domain.message import (
     Priority,
     ReadStatus,
 )
-from tocsin.storage.messages import (
-    INSERT_ATTACHMENT,
-    INSERT_MESSAGE,
-    MESSAGE_SEQ_COLUMNS,
-    attachment_rows,
-    message_row,
-    text_part,
-)
-from tocsin.storage.unit import Draft, Unit
+from tocsin.messaging.storing import add_message, next_draft
+from tocsin.storage.messages import text_part
+from tocsin.storage.unit import Unit
 
 if TYPE_CHECKING:
     from tocsin.storage.store import Store
@@ -83,21 +76,6 @@ async def store_messages(store: Store, *messages: Message, announcement: bytes |
 
 async def _store(store: Store, message: Message, announcement: bytes | None) -> Message:
     unit = Unit(message.account_id)
-    unit.drafts.append(
-        Draft(
-            MessageChange,
-            (
-                message.extension_id,
-                message.message_id,
-                Happened.CREATED,
-                message.type,
-                message.direction,
-                announcement,
-            ),
-        )
-    )
-    unit.add(INSERT_MESSAGE, message_row(replace(message, modified_seq=Seq(0))), MESSAGE_SEQ_COLUMNS)
-    for row in attachment_rows(message):
-        unit.add(INSERT_ATTACHMENT, row)
+    add_message(unit, replace(message, modified_seq=next_draft(unit)), announcement)
     applied = await store.writer.apply(unit)
     return replace(message, modified_seq=applied.first_seq)
