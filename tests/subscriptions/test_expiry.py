@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from tests.subscribing import ACCOUNT, ADMIN, SESSION, START_MS, World, identity, webhook, websocket
 from tocsin.domain.clock import DueSource
 from tocsin.domain.entry import SubscriptionChange
-from tocsin.domain.errors import NotFound
+from tocsin.domain.errors import NotFound, StoreUnavailable
 from tocsin.domain.ids import SubscriptionId
+from tocsin.storage.subscriptions import fetch_next_expiry_ms
 from tocsin.storage.unit import Unit
 from tocsin.storage.websocket_sessions import DELETE_SESSION
 from tocsin.subscriptions.expiry import Expiry
@@ -85,12 +87,25 @@ async def test_after_a_restart_it_knows_what_the_store_knows(world: World) -> No
     assert again.next_due_ms() == START_MS + 10_000
 
 
-async def test_whoever_waits_is_woken_when_something_comes_nearer_and_only_then(world: World) -> None:
-    woken: list[int | None] = []
-    world.expiry.on_change(lambda: woken.append(world.expiry.next_due_ms()))
-    for lifetime in (20, 30, 10):
-        await world.subscriptions.create(identity(), webhook(expires_in_s=lifetime))
-    assert woken == [START_MS + 20_000, START_MS + 10_000]
+async def test_a_store_that_fails_meanwhile_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.subscriptions.create(identity(), webhook(expires_in_s=10))
+    await world.subscriptions.create(identity(), webhook(expires_in_s=20))
+    world.clock.advance(10)
+    run = world.store.readers.run
+
+    async def failing(function: Callable[..., object], *args: object) -> object:
+        if function is fetch_next_expiry_ms:
+            raise StoreUnavailable
+        return await run(function, *args)
+
+    monkeypatch.setattr(world.store.readers, "run", failing)
+    with pytest.raises(StoreUnavailable):
+        await world.expiry.run_due()
+    assert world.expiry.next_due_ms() == START_MS + 10_000
+    monkeypatch.undo()
+    await world.expiry.run_due()
+    assert world.expiry.next_due_ms() == START_MS + 20_000
+    assert changes(world)[2:] == ["sub-1"]
 
 
 async def test_two_that_run_at_once_end_each_one_once(world: World) -> None:

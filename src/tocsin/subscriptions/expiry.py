@@ -7,7 +7,6 @@ of all of them. Source: RC createSubscription `expiresIn`; RC doc notifications/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 from tocsin.domain.clock import Clock
@@ -37,21 +36,15 @@ class Expiry:
         self._clock = clock
         self._next_ms: int | None = None
         self._running = asyncio.Lock()
-        self._changed: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Read from the store when the next subscription expires."""
         await self._look_ahead()
 
-    def on_change(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever the next due time may have come nearer."""
-        self._changed = wake
-
     def note(self, expires_ms: int) -> None:
         """Take note that a subscription ends at this wall time, unless it is renewed."""
         if self._next_ms is None or expires_ms < self._next_ms:
             self._next_ms = expires_ms
-            self._changed()
 
     def next_due_ms(self) -> int | None:
         """See `DueSource`; never later than the truth, sometimes earlier: a renewal is found out when it is due."""
@@ -67,11 +60,13 @@ class Expiry:
             await self._look_ahead()
 
     async def _look_ahead(self) -> None:
-        # Cleared before the look, so that what is noted during it is seen after it.
-        self._next_ms = None
-        found = await self._readers.run(fetch_next_expiry_ms)
-        if found is not None:
-            self.note(found)
+        # Cleared before the look, so that what is noted during it counts; put back where the look fails.
+        found, self._next_ms = self._next_ms, None
+        try:
+            found = await self._readers.run(fetch_next_expiry_ms)
+        finally:
+            if found is not None:
+                self.note(found)
 
     async def _expire(self, key: SubscriptionKey) -> None:
         async def attempt() -> None:
