@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.company import (
+from tests.correspondents import (
     ANN,
     ANN_NUMBER,
     BOB,
@@ -19,8 +19,8 @@ from tests.company import (
     TWO,
     ZOE,
     ZOE_NUMBER,
-    Company,
-    open_company,
+    Correspondents,
+    open_correspondents,
 )
 from tests.goldens import Golden
 from tocsin.domain.entry import Happened
@@ -35,12 +35,12 @@ pytestmark = pytest.mark.anyio
 PICTURE = MediaFile("image/png", "cat.png", PNG)
 
 
-def announced(company: Company, account_id: AccountId = ONE) -> list[dict[str, Any]]:
+def announced(company: Correspondents, account_id: AccountId = ONE) -> list[dict[str, Any]]:
     return [json.loads(one.announcement or b"null") for one in company.heard.messages(account_id)]
 
 
 async def test_an_sms_is_stored_and_announced(tmp_path: Path, golden: Golden) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         received = await company.receive("16505550101")
         assert [(one.account_id, one.extension_id) for one in received] == [(ONE, ANN)]
         message = await company.message(received[0].message_id)
@@ -54,21 +54,21 @@ async def test_an_sms_is_stored_and_announced(tmp_path: Path, golden: Golden) ->
 
 
 async def test_the_caller_s_own_name_and_place_are_told(tmp_path: Path, golden: Golden) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         sms = InboundSms(OUTSIDE, (BOB_NUMBER,), "Grüße 👋", sender_name="John Smith", sender_location="Moss Beach, CA")
         await company.receiving.receive_sms(sms)
         golden("notification/instant-sms-caller-name", announced(company)[0])
 
 
 async def test_the_directory_s_name_comes_before_the_caller_s(tmp_path: Path) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         await company.receiving.receive_sms(InboundSms(BOB_NUMBER, (ANN_NUMBER,), "Hi", sender_name="Somebody"))
         sender = announced(company)[0]["from"]
         assert (sender["name"], sender["extensionNumber"]) == ("Bob User", "102")
 
 
 async def test_nobody_is_named_from_another_account(tmp_path: Path) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         await company.receive(ANN_NUMBER, sender=ZOE_NUMBER)
         sender = announced(company)[0]["from"]
         assert sender["phoneNumber"] == ZOE_NUMBER
@@ -76,7 +76,7 @@ async def test_nobody_is_named_from_another_account(tmp_path: Path) -> None:
 
 
 async def test_a_group_mms_lists_everyone_and_marks_each_mailbox_s_own_entry(tmp_path: Path, golden: Golden) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         sms = InboundSms(OUTSIDE, (ANN_NUMBER, BOB_NUMBER, "+14155550188"), "Look", (PICTURE,))
         received = await company.receiving.receive_sms(sms)
         assert [one.extension_id for one in received] == [ANN, BOB]
@@ -88,7 +88,7 @@ async def test_a_group_mms_lists_everyone_and_marks_each_mailbox_s_own_entry(tmp
         for one in received:
             message = await company.message(one.message_id)
             text, picture = message.attachments
-            assert (text.type, text.attachment_id) == (AttachmentType.TEXT, one.message_id)
+            assert (text.type, int(text.attachment_id)) == (AttachmentType.TEXT, one.message_id)
             assert (picture.content_type, picture.size, picture.file_name) == ("image/png", len(PNG), "cat.png")
             assert picture.blob_key is not None
             stored = company.store.blobs.open(ONE, picture.blob_key)
@@ -96,14 +96,14 @@ async def test_a_group_mms_lists_everyone_and_marks_each_mailbox_s_own_entry(tmp
 
 
 async def test_an_extension_with_two_numbers_gets_one_message_with_two_targets(tmp_path: Path, golden: Golden) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         received = await company.receive(BOB_NUMBER, OUTSIDE, BOB_SECOND, sender="+14155550199")
         assert [one.extension_id for one in received] == [BOB]
         golden("notification/instant-two-numbers", announced(company)[0])
 
 
 async def test_a_picture_alone_has_no_text_part(tmp_path: Path) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         (one,) = await company.receiving.receive_sms(InboundSms(OUTSIDE, (ANN_NUMBER,), "", (PICTURE,)))
         message = await company.message(one.message_id)
         assert [part.type for part in message.attachments] == [AttachmentType.MMS_ATTACHMENT]
@@ -111,7 +111,7 @@ async def test_a_picture_alone_has_no_text_part(tmp_path: Path) -> None:
 
 
 async def test_the_same_carrier_message_is_the_same_message(tmp_path: Path) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         sms = InboundSms(OUTSIDE, (ANN_NUMBER, BOB_NUMBER), "Hi", carrier="control", carrier_message_id="c-1")
         first = await company.receiving.receive_sms(sms)
         assert await company.receiving.receive_sms(sms) == first
@@ -121,7 +121,7 @@ async def test_the_same_carrier_message_is_the_same_message(tmp_path: Path) -> N
 
 
 async def test_a_retry_with_one_recipient_more_stores_only_that_one(tmp_path: Path) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         sms = InboundSms(OUTSIDE, (ANN_NUMBER,), "Hi", carrier="control", carrier_message_id="c-1")
         (ann,) = await company.receiving.receive_sms(sms)
         again = await company.receiving.receive_sms(replace(sms, recipients=(BOB_NUMBER, ANN_NUMBER)))
@@ -133,7 +133,7 @@ async def test_a_retry_with_one_recipient_more_stores_only_that_one(tmp_path: Pa
 class BreaksAtSecond:
     """A writer whose second unit finds the store gone."""
 
-    def __init__(self, company: Company) -> None:
+    def __init__(self, company: Correspondents) -> None:
         self.writer = company.store.writer
         self.units = 0
 
@@ -145,7 +145,7 @@ class BreaksAtSecond:
 
 
 async def test_a_retry_completes_what_reached_one_account_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         sms = InboundSms(OUTSIDE, (ANN_NUMBER, ZOE_NUMBER), "Hi", carrier="control", carrier_message_id="c-1")
         with monkeypatch.context() as patch:
             patch.setattr(company.receiving, "_writer", BreaksAtSecond(company))
@@ -161,7 +161,7 @@ async def test_a_retry_completes_what_reached_one_account_only(tmp_path: Path, m
 class StaleOnce:
     """A writer that says once that a blob went away."""
 
-    def __init__(self, company: Company) -> None:
+    def __init__(self, company: Correspondents) -> None:
         self.writer = company.store.writer
         self.refused = 0
 
@@ -176,7 +176,7 @@ class StaleOnce:
 async def test_a_file_that_was_collected_meanwhile_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         writer = StaleOnce(company)
         monkeypatch.setattr(company.receiving, "_writer", writer)
         received = await company.receiving.receive_sms(InboundSms(OUTSIDE, (ANN_NUMBER,), "Hi", (PICTURE,)))
@@ -184,7 +184,7 @@ async def test_a_file_that_was_collected_meanwhile_is_written_again(
 
 
 async def test_none_of_ours_is_not_found_and_nothing_is_stored(tmp_path: Path) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         with pytest.raises(NotFound) as refused:
             await company.receive(OUTSIDE, "+14155550188")
         assert refused.value.parameter == "to"
@@ -193,7 +193,7 @@ async def test_none_of_ours_is_not_found_and_nothing_is_stored(tmp_path: Path) -
 
 @pytest.mark.parametrize("number", [DAN_NUMBER, MAIN])
 async def test_who_has_no_mailbox_or_is_disabled_gets_nothing(tmp_path: Path, number: str) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         assert await company.receive(number) == []
         assert [one.extension_id for one in await company.receive(number, ANN_NUMBER)] == [ANN]
         assert len(company.heard.messages()) == 1
@@ -214,7 +214,7 @@ async def test_who_has_no_mailbox_or_is_disabled_gets_nothing(tmp_path: Path, nu
     ],
 )
 async def test_what_is_wrong_is_named_and_nothing_is_stored(tmp_path: Path, sms: InboundSms, parameter: str) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         with pytest.raises((InvalidParameter, Refused)) as refused:
             await company.receiving.receive_sms(sms)
         assert refused.value.parameter == parameter
@@ -222,7 +222,7 @@ async def test_what_is_wrong_is_named_and_nothing_is_stored(tmp_path: Path, sms:
 
 
 async def test_claims_say_where_the_message_is(tmp_path: Path) -> None:
-    async with open_company(tmp_path) as company:
+    async with open_correspondents(tmp_path) as company:
         sms = InboundSms(OUTSIDE, (ANN_NUMBER,), "Hi", carrier="control", carrier_message_id="c-1")
         (one,) = await company.receiving.receive_sms(sms)
         unit = Unit(ONE)
