@@ -134,7 +134,7 @@ class Dispatcher:
             route, params = self.table.find("GET" if method == "HEAD" else method, request.path)
             operation = route.operation
             call = await self._admit(request, route, params)
-            call.method = method
+            call.method = route.method
             call.body = await request.read_body(route.max_body)
             return await route.handler(call)
         except TocsinError as refused:
