@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,19 @@ def described(driver: SqliteDriver) -> dict[str, object]:
             name: (
                 [(one["name"], str(one["type"]), one["nullable"]) for one in found.get_columns(name)],
                 found.get_pk_constraint(name)["constrained_columns"],
-                sorted((str(one["name"]), one["column_names"], one["unique"]) for one in found.get_indexes(name)),
+                sorted(
+                    (str(one["name"]), one["column_names"], one["unique"], _texts(one.get("dialect_options", {})))
+                    for one in found.get_indexes(name)
+                ),
             )
             for name in found.get_table_names()
         }
     finally:
         engine.dispose()
+
+
+def _texts(options: Mapping[str, object]) -> list[str]:
+    return sorted(f"{name} {value}" for name, value in options.items())
 
 
 def revision(driver: SqliteDriver) -> str:

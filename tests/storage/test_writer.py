@@ -163,6 +163,31 @@ async def test_a_unit_that_saw_another_version_is_stale(store: Store) -> None:
         await store.writer.apply(gone)
 
 
+async def test_two_that_change_one_row_at_once_lose_no_change(store: Store) -> None:
+    await store.writer.apply(with_work(ACCOUNT, 1))
+    given_back = 0
+
+    async def raise_epoch(times: int) -> None:
+        nonlocal given_back
+        done = 0
+        while done < times:
+            [row] = await fetch_rows(store, "work")
+            unit = noted(ACCOUNT, "raised")
+            unit.expects.append(Expect("work", (1,), row[8]))
+            unit.add(UPDATE_EPOCH, (ACCOUNT, 1, row[8] + 1))
+            try:
+                await store.writer.apply(unit)
+            except Stale:
+                given_back += 1
+            else:
+                done += 1
+
+    await asyncio.gather(raise_epoch(40), raise_epoch(40), raise_epoch(40))
+    [row] = await fetch_rows(store, "work")
+    assert row[8] == len(await fetch_log(store, ACCOUNT)) == 120
+    assert given_back > 0
+
+
 async def test_a_row_may_be_expected_to_be_absent_or_merely_there(store: Store) -> None:
     def making() -> Unit:
         unit = with_work(ACCOUNT, 1)

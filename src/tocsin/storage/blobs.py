@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import NamedTuple, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
@@ -30,16 +31,17 @@ T = TypeVar("T")
 CHUNK_BYTES = 256 * 1024
 THREADS = 2
 COLLECT_PAGE = 200
+GENERATIONS = 4
+"""Generations of one content that are looked at together; more than two at once are a rarity."""
 
 INSERT_BLOB = insert_into(blob)
 FETCH_GENERATIONS = Statement(
     "fetch_generations",
     select(blob.c.blob_key, blob.c.size, blob.c.doomed).where(
         blob.c.account_id == bindparam("of_account"),
-        blob.c.blob_key >= bindparam("from_key"),
-        blob.c.blob_key < bindparam("before_key"),
+        blob.c.blob_key.in_([bindparam(f"key_{number}") for number in range(GENERATIONS)]),
     ),
-    ("of_account", "from_key", "before_key"),
+    ("of_account", *(f"key_{number}" for number in range(GENERATIONS))),
 )
 FETCH_BLOB_SIZE = Statement(
     "fetch_blob_size",
@@ -165,12 +167,10 @@ class Blobs:
         digest = unnamed.digest
         lock = self._naming.setdefault((account_id, digest), asyncio.Lock())
         async with lock:  # the same content at the same time: the second finds the first's row
-            rows = await self._readers.run(_fetch_generations, account_id, digest)
-            live = [row for row in rows if not row[2]]
-            if live:
-                return BlobRef(live[-1][0], live[-1][1])
-            generation = 1 + max((int(row[0].rpartition(".")[2]) for row in rows), default=0)
-            key = f"{digest}.{generation}"
+            ref = await self._readers.run(_fetch_live_or_free, account_id, digest)
+            if ref.size is not None:
+                return BlobRef(ref.key, ref.size)
+            key = ref.key
             await self._in_thread(unnamed.move_to, self._folder.path(account_id, key))
             unit = Unit(account_id, expects=[Expect("blob", (key,), ABSENT)])
             unit.add(INSERT_BLOB, (account_id, key, unnamed.size, self._clock.now_ms(), 0))
@@ -197,9 +197,22 @@ class Blobs:
         return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
 
 
-def _fetch_generations(conn: ReadConnection, account_id: AccountId, digest: str) -> list[Row]:
-    # "/" follows "." in both databases' byte order of digits and points.
-    return conn.all(FETCH_GENERATIONS, (account_id, f"{digest}.", f"{digest}/"))
+class _Generation(NamedTuple):
+    """A key of some content: of a live blob of `size` bytes, or free (None)."""
+
+    key: str
+    size: int | None
+
+
+def _fetch_live_or_free(conn: ReadConnection, account_id: AccountId, digest: str) -> _Generation:
+    for first in count(1, GENERATIONS):
+        keys = [f"{digest}.{number}" for number in range(first, first + GENERATIONS)]
+        found = {key: (size, doomed) for key, size, doomed in conn.all(FETCH_GENERATIONS, (account_id, *keys))}
+        live = [_Generation(key, size) for key, (size, doomed) in found.items() if not doomed]
+        free = [_Generation(key, None) for key in keys if key not in found]
+        if live or free:
+            return (live or free)[0]
+    raise AssertionError("unreachable: count is endless")
 
 
 def _fetch_size(conn: ReadConnection, account_id: AccountId, key: str) -> Row | None:

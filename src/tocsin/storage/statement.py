@@ -6,6 +6,7 @@ Nothing here opens a connection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -15,6 +16,8 @@ from sqlalchemy import Delete, Insert, Select, Table, Update, bindparam, insert
 from sqlalchemy.engine.interfaces import Dialect
 
 Row = tuple[Any, ...]
+
+_ONE_ROW = re.compile(r" VALUES (\((?:\?, )*\?\))$")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +78,7 @@ def prepare(statement: Statement, dialect: Dialect) -> Prepared:
         sql,
         tuple(known.index(name) for name in names),
         tuple(values[name] for name in constants),
-        sql.partition(" VALUES ")[2] if isinstance(statement.core, Insert) else "",
+        found.group(1) if isinstance(statement.core, Insert) and (found := _ONE_ROW.search(sql)) else "",
     )
 
 
