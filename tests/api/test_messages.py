@@ -32,6 +32,7 @@ from tocsin.domain.message import AttachmentType
 from tocsin.messaging.changing import Changing
 from tocsin.messaging.reading import Reading
 from tocsin.storage.store import Store
+from tocsin.wire.batch import JSON_FORM
 
 BASE = "https://tocsin.example"
 STORE = "/restapi/v1.0/account/~/extension/~/message-store"
@@ -269,9 +270,35 @@ async def test_a_bad_update_changes_nothing(served: Served, body: bytes, code: s
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("accept", ["*/*", JSON_FORM])
+async def test_several_messages_are_read_at_once(served: Served, accept: str) -> None:
+    await store_messages(served.store, INBOUND_SMS, with_id(INBOUND_SMS, ID + 1))
+    answer = await served.ask(f"/{ID},7,nonsense,{ID + 1}", accept=accept)
+    assert answer.status_code == 207
+    if accept == JSON_FORM:
+        assert [(one["resourceId"], one["status"]) for one in answer.json()] == [
+            (str(ID), 200),
+            ("7", 404),
+            ("nonsense", 404),
+            (str(ID + 1), 200),
+        ]
+        assert answer.json()[3]["body"]["id"] == ID + 1
+        assert answer.json()[1]["body"]["errors"][0]["parameterName"] == "messageId"
+    else:
+        boundary = answer.headers["content-type"].split("boundary=")[1].split(";")[0]
+        assert answer.content.count(f"--{boundary}\r\n".encode()) == 5
+
+
+@pytest.mark.anyio
+async def test_a_batch_has_its_limit(served: Served) -> None:
+    assert (await served.ask("/" + ",".join(["1"] * 50))).status_code == 207
+    assert_refused(await served.ask("/" + ",".join(["1"] * 51)), 400, "CMN-106", "messageId")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
 @pytest.mark.parametrize("ids", ["1,2", "*"])
-async def test_batches_are_refused_in_words(served: Served, method: str, ids: str) -> None:
+async def test_changing_several_is_refused_in_words(served: Served, method: str, ids: str) -> None:
     body = {"readStatus": "Read"} if method == "PUT" else None
     assert_refused(await served.ask(f"/{ids}", method, json=body), 501, "CMN-202", "messageId")
 
@@ -331,6 +358,8 @@ async def test_every_answer_is_what_the_openapi_file_documents(served: Served, r
     assert_valid(reference, "listMessages", 200, listed.content)
     marked = await served.ask(f"/{ID}", "PUT", json={"readStatus": "Read"})
     assert_valid(reference, "updateMessage", 200, marked.content)
+    several = await served.ask(f"/{ID},1", accept=JSON_FORM)
+    assert_valid(reference, "readMessage", 207, several.content)
     refused = await served.ask("/1")
     assert_valid(reference, "readMessage", 404, refused.content)
     refused = await served.ask(f"/{ID}/content/1")

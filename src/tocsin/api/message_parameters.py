@@ -20,6 +20,8 @@ from tocsin.wire.times import parse_time
 
 E = TypeVar("E", bound=StrEnum)
 
+MAX_BATCH = 50
+"""Ids that one path may name. RC doc: batch requests."""
 _MAX_CONVERSATION = 2**63 - 1
 _BOOLEANS = {"true": True, "false": False}
 _TEXT = frozenset({MessageType.SMS, MessageType.PAGER})
@@ -66,13 +68,28 @@ def parse_flag(query: Query, name: str) -> bool:
 
 
 def parse_message_id(params: Mapping[str, str]) -> MessageId:
-    """Return the one message id of the path. Raises NotFound, and Refused for the batch forms, which are not served."""
+    """Return the one message id of the path. Raises NotFound, and Refused where several are named."""
     text = params["messageId"]
     if text == "*" or "," in text:
         raise Refused(
-            "CMN-202", "Requests for several messages at once are not supported; name one id", parameter="messageId"
+            "CMN-202",
+            "Of several messages at once only those named by id can be read; name one id",
+            parameter="messageId",
         )
     return MessageId(_id(text, "messageId"))
+
+
+def parse_message_ids(params: Mapping[str, str]) -> list[str]:
+    """Return the ids of the path as they were written, which need not be ids at all. Raises Refused for too many."""
+    texts = [text for text in params["messageId"].split(",") if text]
+    if len(texts) > MAX_BATCH:
+        raise Refused("CMN-106", f"Batch request is limited to {MAX_BATCH} entries", parameter="messageId")
+    return texts
+
+
+def known_message_id(text: str) -> MessageId | None:
+    """Return the id that a text may name; None for what no id can look like."""
+    return MessageId(int(text)) if _is_id(text) else None
 
 
 def parse_attachment_id(params: Mapping[str, str]) -> AttachmentId:
@@ -82,9 +99,13 @@ def parse_attachment_id(params: Mapping[str, str]) -> AttachmentId:
 
 def _id(text: str, name: str) -> int:
     # What no id can look like is unknown, not malformed: clients expect the same answer for both.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= MAX_ID):
+    if not _is_id(text):
         raise NotFound(f"Resource for parameter [{name}] is not found", parameter=name)
     return int(text)
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= MAX_ID
 
 
 def _invalid(name: str, value: str) -> InvalidParameter:

@@ -1,28 +1,35 @@
 """The message store over HTTP: list, read, mark, delete, and the content of attachments.
 
-Thin: parameters are read in message_parameters.py, rules are in messaging/. Batch forms are refused with CMN-202.
+Thin: parameters are read in message_parameters.py, rules are in messaging/. Several messages
+may be read at once; changing several at once is refused with CMN-202.
 Source: RC listMessages, readMessage, updateMessage, deleteMessage, readMessageContent.
 """
 
 from __future__ import annotations
+
+from urllib.parse import quote
 
 import msgspec
 
 from tocsin.api.attachment_content import content_reply
 from tocsin.api.call import Call, Handler, Reply, Route, json_reply
 from tocsin.api.message_parameters import (
+    known_message_id,
     parse_attachment_id,
     parse_deleted_types,
     parse_flag,
     parse_list_query,
     parse_message_id,
+    parse_message_ids,
 )
 from tocsin.domain.directory import Permission, Scope
 from tocsin.domain.ids import AccountId, ExtensionId
-from tocsin.domain.message import ReadStatus
+from tocsin.domain.message import Message, ReadStatus
 from tocsin.messaging.changing import Changing
-from tocsin.messaging.reading import Reading
-from tocsin.wire.messages import render_message, render_message_page
+from tocsin.messaging.reading import Reading, unknown_message
+from tocsin.wire.batch import BatchPart, render_batch
+from tocsin.wire.errors import render_error
+from tocsin.wire.messages import render_message, render_message_page, store_path
 
 STORE = "/restapi/v1.0/account/{accountId}/extension/{extensionId}/message-store"
 
@@ -59,7 +66,9 @@ class Messages:
         return json_reply(render_message_page(page, account_id, extension_id, call.base_url))
 
     async def get_message(self, call: Call) -> Reply:
-        """One message."""
+        """One message, or the several that the path names."""
+        if "," in call.params["messageId"]:
+            return await self._get_several(call)
         message = await self._reading.get_message(*_mailbox(call), parse_message_id(call.params))
         return json_reply(render_message(message, call.base_url))
 
@@ -84,6 +93,25 @@ class Messages:
         message_id, attachment_id = parse_message_id(call.params), parse_attachment_id(call.params)
         opened = await self._reading.open_attachment(*_mailbox(call), message_id, attachment_id)
         return content_reply(call, opened)
+
+    async def _get_several(self, call: Call) -> Reply:
+        texts = parse_message_ids(call.params)
+        ids = {text: message_id for text in texts if (message_id := known_message_id(text)) is not None}
+        messages = await self._reading.get_messages(*_mailbox(call), list(ids.values()))
+        found = dict(zip(ids, messages, strict=True))
+        content_type, body = render_batch(
+            [_part(call, text, found.get(text)) for text in texts], call.headers.get("accept", "")
+        )
+        return Reply(207, body, content_type)
+
+
+def _part(call: Call, text: str, message: Message | None) -> BatchPart:
+    """What a batch says of the message that was asked for as `text`."""
+    href = f"{call.base_url}{store_path(*_mailbox(call))}/{quote(text)}"
+    if message is None:
+        refusal = render_error(unknown_message())
+        return BatchPart(text, href, refusal.status, refusal.body)
+    return BatchPart(text, href, 200, msgspec.json.encode(render_message(message, call.base_url)))
 
 
 def _route(

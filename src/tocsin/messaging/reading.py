@@ -6,7 +6,7 @@ mailbox is simply unknown. Never changes anything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from tocsin.domain.errors import NotFound
 from tocsin.domain.ids import AccountId, AttachmentId, ExtensionId, MessageId
 from tocsin.domain.message import Attachment, Message
 from tocsin.domain.message_query import ListQuery, MessagePage
-from tocsin.storage.message_queries import fetch_message, list_messages
+from tocsin.storage.message_queries import fetch_message, fetch_messages, list_messages
 from tocsin.storage.readers import Readers
 
 
@@ -58,6 +58,12 @@ class Reading:
         if message is None:
             raise unknown_message()
         return message
+
+    async def get_messages(
+        self, account_id: AccountId, extension_id: ExtensionId, message_ids: Sequence[MessageId]
+    ) -> list[Message | None]:
+        """Return several messages as of one moment, in the order asked; None for an unknown id. RC: readMessage."""
+        return await self._readers.run(fetch_messages, account_id, extension_id, message_ids)
 
     async def open_attachment(
         self, account_id: AccountId, extension_id: ExtensionId, message_id: MessageId, attachment_id: AttachmentId

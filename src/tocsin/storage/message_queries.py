@@ -102,6 +102,13 @@ def fetch_message(
     return message_from_row(row, [attachment_from_row(part) for part in _attachment_rows(conn, row)])
 
 
+def fetch_messages(
+    conn: ReadConnection, account_id: AccountId, extension_id: ExtensionId, message_ids: Sequence[MessageId]
+) -> list[Message | None]:
+    """Return each message as `fetch_message` does, all from one snapshot."""
+    return [fetch_message(conn, account_id, extension_id, message_id) for message_id in message_ids]
+
+
 def fetch_announcement(conn: ReadConnection, message: Message) -> Seq | None:
     """Return where in the log the message's announcement is, if it is still there.
 
