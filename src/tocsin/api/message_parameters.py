@@ -73,7 +73,7 @@ def parse_message_id(params: Mapping[str, str]) -> MessageId:
     if text == "*" or "," in text:
         raise Refused(
             "CMN-202",
-            "Of several messages at once only those named by id can be read; name one id",
+            "Several messages at once can be read by id, and no more; name one id",
             parameter="messageId",
         )
     return MessageId(_id(text, "messageId"))
