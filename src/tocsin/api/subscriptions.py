@@ -53,8 +53,8 @@ class SubscriptionRoutes:
         """RC: listSubscriptions; those of this user through this app."""
         own = await self._subscriptions.list_own(call.caller)
         now_ms = self._clock.now_ms()
-        records = (render_subscription(one.subscription, call.base_url, now_ms, one.disabled) for one in own)
-        return json_reply(render_subscription_list(records, call.base_url))
+        records = (render_subscription(one.subscription, _base(call), now_ms, one.disabled) for one in own)
+        return json_reply(render_subscription_list(records, _base(call)))
 
     async def get_subscription(self, call: Call) -> Reply:
         """RC: readSubscription."""
@@ -78,8 +78,13 @@ class SubscriptionRoutes:
         return Reply(204)
 
     def _reply(self, call: Call, judged: JudgedSubscription) -> Reply:
-        rendered = render_subscription(judged.subscription, call.base_url, self._clock.now_ms(), judged.disabled)
+        rendered = render_subscription(judged.subscription, _base(call), self._clock.now_ms(), judged.disabled)
         return json_reply(rendered)
+
+
+def _base(call: Call) -> str:
+    """What uris begin with: nothing over WebSocket, where RC's own captures show them relative."""
+    return call.base_url if call.websocket_session is None else ""
 
 
 def _id(call: Call) -> SubscriptionId:

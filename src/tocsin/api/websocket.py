@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -181,18 +182,19 @@ def socket_protocol(gateway: Gateway, tasks: Tasks) -> type[asyncio.Protocol]:
 class FrameRequests:
     """Answers the gateway: runs a request from a frame through the dispatcher, as the session's own user."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, base_url: Callable[[], str]) -> None:
         self._dispatcher = dispatcher
+        self._base_url = base_url
 
     async def answer(self, frame: ClientRequest, identity: Identity, session_id: SessionId) -> Answer:
-        """See delivery.gateway.Requests. Over WebSocket uris in bodies are relative: RC's own captures show them so."""
+        """See delivery.gateway.Requests."""
         path, _, query = frame.path.partition("?")
         request = Request(
             frame.method,
             path,
             Query((*parse_query(query).pairs, *frame.query)),
             {"content-type": "application/json", **frame.headers},
-            "",
+            self._base_url(),
             held_body(frame.body),
             identity=identity,
             websocket_session=session_id,

@@ -7,7 +7,7 @@ the driver's own cursor, past SQLAlchemy's type processing. No business rules he
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
 
@@ -143,8 +143,6 @@ work = Table(
 
 # --- subscriptions ---------------------------------------------------------------------------------------------------
 
-_LIVE = text("ended_seq IS NULL")
-
 subscription = Table(
     "subscription",
     metadata,
@@ -167,8 +165,8 @@ subscription = Table(
     _text("blacklist_reason", null=True),
     Index("subscription_owner", "account_id", "owner", "client_id"),
     Index("subscription_session", "account_id", "session_id"),
-    # Partial, so that looking for the next expiry never walks over the ended ones.
-    Index("subscription_expires", "expires_ms", sqlite_where=_LIVE, postgresql_where=_LIVE),
+    # Looking for the next expiry never walks over the ended ones: they are not NULL here.
+    Index("subscription_expires", "ended_seq", "expires_ms"),
 )
 
 subscription_filter = Table(

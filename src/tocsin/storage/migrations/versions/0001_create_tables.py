@@ -253,14 +253,7 @@ def upgrade() -> None:
         sa.Column("blacklist_reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "subscription_id"),
     )
-    op.create_index(
-        "subscription_expires",
-        "subscription",
-        ["expires_ms"],
-        unique=False,
-        sqlite_where=sa.text("ended_seq IS NULL"),
-        postgresql_where=sa.text("ended_seq IS NULL"),
-    )
+    op.create_index("subscription_expires", "subscription", ["ended_seq", "expires_ms"], unique=False)
     op.create_index("subscription_owner", "subscription", ["account_id", "owner", "client_id"], unique=False)
     op.create_index("subscription_session", "subscription", ["account_id", "session_id"], unique=False)
     op.create_table(
