@@ -44,6 +44,7 @@ class NumberBook:
         self.account = account
         self._extensions = {one.number: ext for ext in account.extensions.values() for one in ext.numbers}
         self._parties: dict[str, Party] = {}
+        self._targets: dict[str, Party] = {}
 
     def party(self, number: str, *, name: str | None = None, location: str | None = None) -> Party:
         """Return whoever has `number`. The directory's name comes before `name`, `location` before the table's."""
@@ -63,9 +64,15 @@ class NumberBook:
 
     def addressed(self, extension: Extension, numbers: tuple[str, ...]) -> tuple[Party, ...]:
         """Return the recipients as `extension` sees them: `target` on each that is one of its own numbers."""
-        parties = (self.party(number) for number in numbers)
-        mine = extension.extension_id
-        return tuple(replace(one, target=True) if one.extension_id == mine else one for one in parties)
+        return tuple(self._target(number, extension) or self.party(number) for number in numbers)
+
+    def _target(self, number: str, extension: Extension) -> Party | None:
+        if self._extensions.get(number) is not extension:
+            return None
+        target = self._targets.get(number)
+        if target is None:
+            target = self._targets[number] = replace(self.party(number), target=True)
+        return target
 
 
 class NumberBooks:

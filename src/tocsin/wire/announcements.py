@@ -11,7 +11,18 @@ import msgspec
 
 from tocsin.domain.address import number_info
 from tocsin.domain.directory import Extension
-from tocsin.domain.message import Attachment, Message, Party
+from tocsin.domain.message import (
+    Attachment,
+    AttachmentType,
+    Availability,
+    Direction,
+    Message,
+    MessageStatus,
+    MessageType,
+    Party,
+    Priority,
+    ReadStatus,
+)
 from tocsin.wire.messages import store_path
 from tocsin.wire.times import render_time
 
@@ -34,7 +45,7 @@ class _Party(msgspec.Struct, rename="camel", omit_defaults=True):
 class _Attachment(msgspec.Struct, rename="camel"):
     id: str
     uri: str
-    type: str
+    type: AttachmentType
     content_type: str
     size: int
 
@@ -53,16 +64,16 @@ class _Announcement(msgspec.Struct, rename="camel", kw_only=True):
     id: str
     to: list[_Party]
     from_: _Party = msgspec.field(name="from")
-    type: str
+    type: MessageType
     creation_time: str
     last_modified_time: str
-    read_status: str
-    priority: str
+    read_status: ReadStatus
+    priority: Priority
     attachments: list[_Attachment]
-    direction: str
-    availability: str
+    direction: Direction
+    availability: Availability
     subject: str
-    message_status: str
+    message_status: MessageStatus
     conversation_id: str
     conversation: _Conversation
     event_type: str
@@ -85,16 +96,16 @@ def render_announcement(message: Message, owner: Extension, base_url: str) -> by
             id=message_id,
             to=[_party(party) for party in message.recipients],
             from_=_sender(message.sender),
-            type=message.type.value,
+            type=message.type,
             creation_time=render_time(message.created_ms),
             last_modified_time=render_time(message.modified_ms),
-            read_status=message.read_status.value,
-            priority=message.priority.value,
+            read_status=message.read_status,
+            priority=message.priority,
             attachments=[_attachment(part, store) for part in message.attachments],
-            direction=message.direction.value,
-            availability=message.availability.value,
+            direction=message.direction,
+            availability=message.availability,
             subject=message.text or "",
-            message_status=message.message_status.value,
+            message_status=message.message_status,
             conversation_id=conversation,
             conversation=_Conversation(conversation),
             event_type="Create",
@@ -119,4 +130,4 @@ def _sender(party: Party) -> _Party:
 
 def _attachment(part: Attachment, store: str) -> _Attachment:
     part_id = str(part.attachment_id)
-    return _Attachment(part_id, store + part_id, part.type.value, part.content_type, part.size)
+    return _Attachment(part_id, store + part_id, part.type, part.content_type, part.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from tocsin.domain.clock import to_datetime, to_ms
 
@@ -15,7 +16,13 @@ _PARTIAL = re.compile(
 
 def render_time(at_ms: int) -> str:
     """Milliseconds since the epoch as `2026-11-22T06:00:00.123Z`."""
-    return f"{to_datetime(at_ms):%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+    return f"{_to_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_second(at_s: int) -> str:
+    """Most times that are rendered lie in the second that is passing, and formatting a date is slow."""
+    return f"{to_datetime(at_s * 1000):%Y-%m-%dT%H:%M:%S}"
 
 
 def render_time_to_second(at_ms: int) -> str:
