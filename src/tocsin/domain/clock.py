@@ -29,8 +29,13 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks, with a wall-time offset that the sandbox may move forward."""
 
-    def __init__(self) -> None:
-        self._offset_ms = 0
+    def __init__(self, offset_ms: int = 0) -> None:
+        self._offset_ms = offset_ms
+
+    @property
+    def offset_ms(self) -> int:
+        """How far ahead of the machine's clock it is."""
+        return self._offset_ms
 
     def now_ms(self) -> int:
         """See `Clock`."""

@@ -110,7 +110,10 @@ class Server:
             await asyncio.sleep(GATEWAY_TICK_S)
 
     async def _advance(self, seconds: float) -> int:
-        return await self._stepped.advance(seconds)
+        try:
+            return await self._stepped.advance(seconds)
+        finally:
+            self._around.clock_moved()
 
     def _check(self) -> Finding:
         if self._stopping:

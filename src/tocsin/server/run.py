@@ -17,13 +17,13 @@ from tocsin.api.console import Console
 from tocsin.console.page import ConsolePage
 from tocsin.directory.seed_file import SeedError, SeedPlan, default_plan, parse_seed
 from tocsin.directory.seeding import ExtensionCredentials, Seeded
-from tocsin.domain.clock import SystemClock
 from tocsin.domain.directory import NumberFeature
 from tocsin.log.tail import LocalTail
 from tocsin.server.certificates import LocalTrust, local_trust
 from tocsin.server.console_data import ConsoleData
 from tocsin.server.env_file import render_env, write_env
 from tocsin.server.http_server import CannotListen, bind
+from tocsin.server.kept_clock import keep_clock, open_clock
 from tocsin.server.lifecycle import Server
 from tocsin.server.settings import Settings
 from tocsin.server.wiring import Rooms, Surroundings, read_secrets, wire
@@ -79,11 +79,21 @@ async def _sandbox(settings: Settings, folder: Path, listener: socket.socket, pl
     stop = _stop_signal()
     trust = local_trust(folder, settings.host) if settings.tls else None
     base_url = settings.public_url or _own_url(settings, listener)
-    clock, tail, metrics = SystemClock(), LocalTail(), Metrics()
+    clock, tail, metrics = open_clock(folder), LocalTail(), Metrics()
     store = await open_store(folder, clock=clock, listener=tail, on_group=_count_groups(metrics))
     try:
         admin_token = settings.admin_token or _admin_token(folder)
-        around = Surroundings(settings, True, clock, store, tail, metrics, lambda: base_url, admin_token)
+        around = Surroundings(
+            settings,
+            True,
+            clock,
+            store,
+            tail,
+            metrics,
+            lambda: base_url,
+            admin_token,
+            lambda: keep_clock(folder, clock),
+        )
         keys = await read_secrets(store)
         rooms = wire(around, keys)
         seeded = await rooms.people.seeding.ensure(plan)

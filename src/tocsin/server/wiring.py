@@ -80,6 +80,7 @@ class Surroundings:
     metrics: Metrics
     base_url: Callable[[], str]
     admin_token: str
+    clock_moved: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
