@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from sqlalchemy import Connection as CoreConnection
 from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import Dialect
 
@@ -66,6 +67,13 @@ class Driver(Protocol):
 
     def engine(self) -> Engine:
         """Return a SQLAlchemy engine of the same database: for migrations, which need one."""
+        ...
+
+    def core(self, connection: Connection) -> CoreConnection:
+        """Return a SQLAlchemy connection over `connection`, for composed queries: it keeps what it has compiled.
+
+        It neither begins nor ends transactions of `connection`. Close it before that one.
+        """
         ...
 
     def table_names(self, connection: Connection) -> set[str]:

@@ -13,11 +13,12 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from sqlalchemy import Connection as CoreConnection
 from sqlalchemy import Select
-from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import DBAPIError
 
 from tocsin.domain.errors import Overloaded, StoreUnavailable
-from tocsin.storage.connection import Connection, Cursor, Driver
+from tocsin.storage.connection import Cursor, Driver
 from tocsin.storage.statement import Prepared, Row, Statement, prepare
 
 P = ParamSpec("P")
@@ -31,9 +32,10 @@ MAX_WAITING = 4_096
 class ReadConnection:
     """One snapshot, as a reading function sees it. Valid only until that function returns."""
 
-    def __init__(self, cursor: Cursor, dialect: Dialect) -> None:
+    def __init__(self, cursor: Cursor, core: CoreConnection) -> None:
         self._cursor = cursor
-        self._dialect = dialect
+        self._core = core
+        self._dialect = core.dialect
         self._prepared: dict[Statement, Prepared] = {}
         self.until = 0.0
 
@@ -49,12 +51,9 @@ class ReadConnection:
         return found
 
     def select(self, query: Select[Any]) -> list[Row]:
-        """Return every row of a composed query. Its values must be what the driver takes as they are."""
-        compiled = query.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
-        values = compiled.params
+        """Return every row of a composed query; what is compiled is kept for queries of the same shape."""
         self._check()
-        self._cursor.execute(str(compiled), [values[name] for name in compiled.positiontup or ()])
-        return self._cursor.fetchall()
+        return [tuple(row) for row in self._core.execute(query)]
 
     def _run(self, statement: Statement, row: Row) -> None:
         prepared = self._prepared.get(statement)
@@ -124,42 +123,59 @@ class Readers:
             await asyncio.to_thread(thread.join)
 
     def _serve(self) -> None:
-        connection: Connection | None = None
-        reading: ReadConnection | None = None
+        session: _Session | None = None
         while (request := self._requests.get()) is not None:
             if request.future.cancelled():
                 continue
             result: Any = None
             error: Exception | None = None
             try:
-                if connection is None or reading is None:
-                    connection = self._driver.open_reader()
-                    reading = ReadConnection(connection.cursor(), self._driver.dialect)
-                result = self._read(connection, reading, request.function)
+                if session is None:
+                    session = _Session(self._driver)
+                result = session.read(request.function)
             except Exception as raised:
                 error = self._meaning(raised)
             with suppress(RuntimeError):  # the loop has been closed meanwhile
                 self._loop.call_soon_threadsafe(_resolve, request.future, result, error)
-        if connection is not None:
-            connection.close()
+        if session is not None:
+            session.close()
 
-    def _read(self, connection: Connection, reading: ReadConnection, function: Callable[[ReadConnection], T]) -> T:
-        cursor = connection.cursor()
-        reading.until = time.monotonic() + HOLD_LIMIT_S
-        self._driver.limit(connection, reading.until)
-        cursor.execute(self._driver.begin_read)
-        try:
-            return function(reading)
-        finally:
-            self._driver.limit(connection, None)
-            cursor.execute("ROLLBACK")
-
-    def _meaning(self, error: Exception) -> Exception:
+    def _meaning(self, raised: Exception) -> Exception:
+        # SQLAlchemy wraps what the driver raises in a composed query.
+        error = raised.orig if isinstance(raised, DBAPIError) and isinstance(raised.orig, Exception) else raised
         if self._driver.is_interrupt(error):
             return StoreUnavailable(f"a read held its snapshot for more than {HOLD_LIMIT_S:g} s")
         if self._driver.is_unavailable(error):
             return StoreUnavailable(f"the database can't be read: {error}")
         return error
+
+
+class _Session:
+    """A reader thread's connection, in the two ways that it is used."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._connection = driver.open_reader()
+        self._cursor = self._connection.cursor()
+        self._core = driver.core(self._connection)
+        self._reading = ReadConnection(self._connection.cursor(), self._core)
+
+    def read(self, function: Callable[[ReadConnection], T]) -> T:
+        """Run `function` inside a snapshot of its own."""
+        self._reading.until = time.monotonic() + HOLD_LIMIT_S
+        self._driver.limit(self._connection, self._reading.until)
+        self._cursor.execute(self._driver.begin_read)
+        try:
+            return function(self._reading)
+        finally:
+            self._driver.limit(self._connection, None)
+            if self._driver.in_transaction(self._connection):
+                self._cursor.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._core.close()
+        self._connection.close()
 
 
 def _resolve(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy import Connection as CoreConnection
+from sqlalchemy import Engine, NullPool, StaticPool, create_engine, event
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.interfaces import Dialect
 
@@ -108,6 +109,17 @@ class SqliteDriver:
         # The driver begins nothing by itself, so that tables too are changed in a transaction.
         event.listen(engine, "begin", lambda begun: begun.exec_driver_sql(self.begin_write))
         return engine
+
+    def core(self, connection: Connection) -> CoreConnection:
+        """See `Driver`."""
+        engine = create_engine(
+            "sqlite://",
+            module=self.module,
+            creator=lambda: connection,
+            poolclass=StaticPool,
+            pool_reset_on_return=None,
+        )
+        return engine.connect()
 
     def table_names(self, connection: Connection) -> set[str]:
         """See `Driver`."""

@@ -100,15 +100,11 @@ class Writer:
                 waiting_of[account_id] = left
             else:
                 del waiting_of[account_id]
-        if merged.entries or merged.work:
-            self._listener.committed(Committed(merged.entries, merged.work))
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            if waiting.future.done():
-                continue
-            if isinstance(outcome, Exception):
-                waiting.future.set_exception(outcome)
-            else:
-                waiting.future.set_result(outcome)
+        try:
+            if merged.entries or merged.work:
+                self._listener.committed(Committed(merged.entries, merged.work))
+        finally:  # a listener that fails must not leave anyone waiting for what is durable
+            _tell(group, outcomes)
         if self._on_group is not None:
             self._on_group(len(group), seconds)
 
@@ -211,6 +207,16 @@ class _Transactions:
         if prepared is None:
             prepared = self._prepared[statement] = prepare(statement, self._driver.dialect)
         return prepared
+
+
+def _tell(group: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+    for waiting, outcome in zip(group, outcomes, strict=True):
+        if waiting.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            waiting.future.set_exception(outcome)
+        else:
+            waiting.future.set_result(outcome)
 
 
 def _size(unit: Unit) -> int:
