@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ async def company(tmp_path: Path) -> AsyncGenerator[Company]:
         yield opened
 
 
-async def records(company: Company, path: str, **params: object) -> list[str]:
+async def records(company: Company, path: str, **params: str | list[str]) -> list[str]:
     """What names each record of a list: its extension or phone number."""
     answer = await company.client.get(path, params=params)
     assert answer.status_code == 200, answer.text
@@ -134,6 +135,7 @@ async def test_the_number_lists_filter(company: Company) -> None:
 async def test_lists_have_pages(company: Company) -> None:
     await company.login()
     path, seen = f"{ACCOUNT}/extension?perPage=2&status=Enabled&status=Disabled", []
+    shown: dict[str, Any] = {}
     while path:
         shown = (await company.client.get(path)).json()
         seen += [one["extensionNumber"] for one in shown["records"]]

@@ -53,6 +53,7 @@ class RouteTable:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._exact: dict[str, dict[str, Route]] = {}
         self._root = _Node()
+        self.routes = tuple(routes)
         for route in routes:
             self._add(route)
 

@@ -96,19 +96,23 @@ def render_listed_extension(extension: Extension, account: Account, base_url: st
 
 
 def render_own_number(number: PhoneNumber, extension: Extension, base_url: str) -> Json:
-    """Return a number as its extension's list has it; `features` is always there, for applications read it unasked."""
-    uri = extension_uri(base_url, extension.account_id, extension.extension_id)
-    return {
-        **_number(number, base_url, uri),
+    """Return a number as the list of `extension` has it: its own, or one of the company's, which is nobody's mailbox.
+
+    `features` is always there, for applications read it unasked.
+    """
+    shown = {
+        **_number(number, extension_uri(base_url, extension.account_id, extension.extension_id)),
         "country": render_country(number.number, base_url),
-        "extension": _named(extension, base_url) | {"name": extension.name, "type": "User"},
         "features": [one.value for one in NumberFeature if one in number.features],
     }
+    if number.extension_id == extension.extension_id:
+        shown["extension"] = _named(extension, base_url) | {"name": extension.name, "type": "User"}
+    return shown
 
 
 def render_company_number(number: PhoneNumber, account: Account, base_url: str) -> Json:
     """Return a number as the account's list has it, with the extension whose mailbox it is."""
-    shown = _number(number, base_url, account_uri(base_url, account.account_id))
+    shown = _number(number, account_uri(base_url, account.account_id))
     extension = None if number.extension_id is None else account.extensions.get(number.extension_id)
     if extension is not None:
         shown["extension"] = _named(extension, base_url) | {"name": extension.name}
@@ -146,7 +150,7 @@ def _named(extension: Extension, base_url: str) -> Json:
     }
 
 
-def _number(number: PhoneNumber, base_url: str, list_owner: str) -> Json:
+def _number(number: PhoneNumber, list_owner: str) -> Json:
     shown: Json = {
         "id": number.phone_number_id,
         "uri": f"{list_owner}/phone-number/{number.phone_number_id}",
