@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tocsin.directory.seed_file import (
@@ -132,3 +135,10 @@ def test_a_mistake_is_told_with_its_path(name: str) -> None:
     with pytest.raises(SeedError) as wrong:
         parse_seed(text)
     assert str(wrong.value).startswith(beginning)
+
+
+def test_the_documented_example_is_a_seed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "seed.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (account,) = parse_seed(example).accounts
+    assert [one.number for one in account.extensions] == ["101", "102"]

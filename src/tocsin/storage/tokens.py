@@ -16,7 +16,7 @@ from tocsin.storage.schema import oauth_session as session_table
 from tocsin.storage.schema import token as token_table
 from tocsin.storage.statement import Row, Statement, insert_into
 
-EXPECT_TOKEN = "token"
+EXPECT_TOKEN = "token"  # noqa: S105  # the name of a table
 """The `table` of an Expect on a token; its key is (token_hash,), its version `ended`."""
 EXPECT_SESSION = "oauth_session"
 """The `table` of an Expect on a session; its key is (session_id,), its version `ended`, which is 0 while it lives."""
