@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tocsin.api.console import Console
 from tocsin.console.page import ConsolePage
@@ -186,7 +187,10 @@ def _console(settings: Settings, env: Mapping[str, str], rooms: Rooms, seeded: S
     accounts = dict.fromkeys(one.extension.account_id for one in seeded.extensions)
     data = ConsoleData(rooms.people.directory, rooms.reading, list(accounts))
     page = ConsolePage(list(env.items()), data, rooms.notifying.attempts)
-    return Console(page, {settings.host, "127.0.0.1", "localhost", "[::1]"})
+    hosts = {settings.host, "127.0.0.1", "localhost", "[::1]"}
+    if settings.public_url is not None:
+        hosts.add(urlsplit(settings.public_url).hostname or "")
+    return Console(page, hosts)
 
 
 def _greet(settings: Settings, env: Mapping[str, str], base_url: str, store: Store) -> None:

@@ -26,6 +26,8 @@ finally:
 
 # Set by structlog and get_logger, never from a field of a line.
 _OWN_KEYS = frozenset({"timestamp", "level", "logger"})
+_CHATTY = ("uvicorn.error", "tocsin.websocket")
+"""Loggers of libraries that tell of every start and every socket."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -50,6 +52,8 @@ def configure_logs(stream: TextIO = sys.stderr, *, level: str = "INFO", pretty: 
     root = logging.getLogger()
     root.setLevel(level)
     root.handlers[:] = [handler]
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # Our own lines do not take the way through logging: it makes each three times as dear.
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *_chain(), *rendering],
