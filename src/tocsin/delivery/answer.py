@@ -101,7 +101,7 @@ class _Reading:
 def read_head(raw: bytes) -> Head:
     """Parse the head in `raw`, which begins where an answer begins; what can't be parsed is left out."""
     reading = _Reading()
-    with suppress(httptools.HttpParserError):  # whoever asks wants what there is: the rest is not HTTP
+    with suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):  # the rest is not for us
         reading.feed(raw)
     return reading.head
 

@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         if not self.gone:
             self.gone = True
             self.exchange = None
-            self._timer.disarm()
+            self._timer.drop()
             self._transport.abort()
             self._keeper.lost(self)
 
@@ -194,7 +194,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Stop keeping what comes."""
-        self._stage = _BODY
+        if self._stage == _HEAD:
+            self._stage = _BODY
 
     def on_body(self, body: bytes) -> None:
         """Keep the beginning."""
@@ -203,11 +204,13 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Tell an interim answer (1xx) from the one that counts."""
+        if self._stage == _ENDED:
+            return
         parser = self._parser
         status = parser.get_status_code()
         if status < 200:
             self._stage = _HEAD
-        elif not self._spoiled:
+        else:
             self._stage = _ENDED
             self._status = status
             self._keep = parser.should_keep_alive()  # known only here: the parser is made ready for the next at once

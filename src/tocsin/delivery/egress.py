@@ -46,6 +46,7 @@ _CLOSED: tuple[Network, ...] = tuple(
     )
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 
 
 class Refused(Exception):
@@ -65,9 +66,8 @@ def check(address: Address, allowed: Sequence[Network]) -> Address:
     plain = mapped or address
     if any(plain in network for network in allowed):
         return plain
-    for part in (plain, *_embedded(plain)):
-        if not _is_open(part):
-            raise Refused(f"{plain} is not on the public internet, and no allowed network holds it")
+    if not all(_is_open(part) for part in _parts(plain)):
+        raise Refused(f"{plain} is not on the public internet, and no allowed network holds it")
     return plain
 
 
@@ -80,16 +80,19 @@ def _is_open(address: Address) -> bool:
     )
 
 
-def _embedded(address: Address) -> list[ipaddress.IPv4Address]:
+def _parts(address: Address) -> list[Address]:
+    """The address itself and what it carries inside; of NAT64, which is a way to IPv4 and no place, the latter only."""
     if isinstance(address, ipaddress.IPv4Address):
-        return []
-    found = []
-    if address.sixtofour is not None:
-        found.append(address.sixtofour)
+        return [address]
     low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address in _NAT64 or (int(address) >> 32) & 0xFFFFFFFF in (0x5EFE, 0x02005EFE):
-        found.append(low)
-    return found
+    if address in _NAT64:
+        return [low]
+    parts: list[Address] = [address]
+    if address.sixtofour is not None:
+        parts.append(address.sixtofour)
+    if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+        parts.append(low)
+    return parts
 
 
 def look_up(host: str) -> list[str]:

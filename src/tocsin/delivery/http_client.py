@@ -126,7 +126,7 @@ class HttpClient:
         place = pool.waiting.pop(exchange)
         pool.share.waiting -= 1
         if place.opening is None:
-            place.timer.disarm()
+            place.timer.drop()
 
     def _waited_too_long(self, pool: Pool, exchange: Exchange, place: Waiting) -> None:
         what = f"none of {pool.opened} connections to the receiver was free"
@@ -200,7 +200,7 @@ class HttpClient:
             place.opening = None
             waits = pool.waiting.get(exchange) is place
             if not waits:
-                place.timer.disarm()
+                place.timer.drop()
             if not isinstance(result, Connection):
                 self._not_opened(pool, exchange, result if waits else None)
         if isinstance(result, Connection):
@@ -236,8 +236,10 @@ class HttpClient:
         failure: OSError | None = None
         addresses = pool.addresses
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            now = self._loop.time()
             try:
-                async with asyncio.timeout_at(self._loop.time() + (exchange.due - self._loop.time()) / left):
+                # The last one may take what time is left: the exchange's own timer ends it.
+                async with asyncio.timeout_at(now + (exchange.due - now) / left if left > 1 else None):
                     _, connection = await self._loop.create_connection(
                         partial(Connection, self, self._loop, self._wheel, pool, address),
                         str(address),
@@ -268,8 +270,6 @@ def _explain(wrong: Exception, target: Target) -> Broken:
             return Broken(FailureKind.TLS, why, certificate=True)
         case ssl.SSLError():
             return Broken(FailureKind.TLS, f"no TLS with the receiver: {wrong.reason or wrong}")
-        case TimeoutError():
-            return Broken(FailureKind.TIMEOUT, "no connection to the receiver in time")
         case OSError():
             why = os.strerror(wrong.errno) if wrong.errno else str(wrong)
             kind = FailureKind.TLS if target.secure and isinstance(wrong, ConnectionError) else FailureKind.CONNECT

@@ -12,6 +12,10 @@ import heapq
 from collections.abc import Callable
 from typing import Protocol
 
+from tocsin.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
 
 class Loop(Protocol):
     """What the wheel asks of the event loop."""
@@ -23,6 +27,10 @@ class Loop(Protocol):
     def call_at(self, when: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back at `when`."""
         ...
+
+
+def _nothing() -> None:
+    pass
 
 
 class Timer:
@@ -42,9 +50,10 @@ class Timer:
         if not self._slot or due < self._slot * self._wheel.slot_s:
             self._slot = self._wheel.put(self, due)
 
-    def disarm(self) -> None:
-        """Don't ring."""
+    def drop(self) -> None:
+        """Never ring again, and let go of what would have been called: the slot may keep the timer for a while."""
         self.due = 0.0
+        self._ring = _nothing
 
     def visit(self, slot: int, now: float) -> None:
         """Ring, move to a later slot, or rest: the wheel has come to `slot`."""
@@ -105,5 +114,8 @@ class TimerWheel:
         while self._order and self._order[0] <= reached:
             slot = heapq.heappop(self._order)
             for timer in self._slots.pop(slot):
-                timer.visit(slot, max(now, slot * self.slot_s))
+                try:
+                    timer.visit(slot, max(now, slot * self.slot_s))
+                except Exception:
+                    log.exception("wheel.timer_broke")  # the others' deadlines hold all the same
         self._plan()
