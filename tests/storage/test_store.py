@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,30 @@ async def test_a_unit_is_durable_told_and_still_there_after_reopening(tmp_path: 
         assert entries == listener.commits[0].entries[ACCOUNT]
         assert await store.readers.run(fetch_counter, ACCOUNT) == 2
         assert await store.ids.take("message") == 100_000_020_001
+
+
+@pytest.mark.anyio
+async def test_secrets_are_made_once_and_kept_and_the_folder_is_its_owners(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "here"
+    async with open_test_store(folder) as store:
+        made = await asyncio.gather(*(store.secret("uuid") for _ in range(5)), store.secret("other", 16))
+        assert len(set(made)) == 2
+        assert (len(made[0]), len(made[-1])) == (32, 16)
+    async with open_test_store(folder) as store:
+        assert await store.secret("uuid") == made[0]
+    assert sys.platform == "win32" or folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.anyio
+async def test_a_listener_that_fails_leaves_nobody_waiting(tmp_path: Path) -> None:
+    class Broken:
+        def committed(self, _: object) -> None:
+            raise LookupError("of the listener")
+
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    async with open_test_store(tmp_path, Broken()) as store:
+        unit = Unit(ACCOUNT, drafts=[Draft(SubscriptionChange, (SubscriptionId("s-1"),))])
+        assert (await store.writer.apply(unit)).first_seq == 1
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert [type(error) for error in errors] == [LookupError]

@@ -6,6 +6,7 @@ What is left of a block when a process ends is never given: ids have holes. A ta
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,34 +56,31 @@ FETCH_BLOCK = Statement(
 
 
 class _Block:
-    """The ids of one kind that this process may give: `next` up to `end`, and then a reserve if there is one."""
+    """The ids of one kind that this process may give: ranges, each reserved as a whole, in the order of reservation."""
 
-    __slots__ = ("end", "following", "next", "plan", "reserving")
+    __slots__ = ("left", "plan", "ranges", "reserving")
 
     def __init__(self, plan: _Plan) -> None:
         self.plan = plan
-        self.next = self.end = 0
-        self.following: tuple[int, int] | None = None
+        self.left = 0
+        self.ranges: deque[range] = deque()
         self.reserving: asyncio.Task[None] | None = None
 
-    def left(self) -> int:
-        return self.end - self.next + (self.following[1] - self.following[0] if self.following else 0)
-
-    def take(self) -> int:
-        if self.next == self.end and self.following is not None:
-            self.next, self.end = self.following
-            self.following = None
-        taken = self.next
-        self.next += 1
-        return taken
-
     def extend(self, first: int, end: int) -> None:
-        if self.next == self.end:
-            self.next, self.end = first, end
-        elif self.following is None:
-            self.following = (first, end)
-        elif self.following[1] == first:
-            self.following = (self.following[0], end)
+        self.ranges.append(range(first, end))
+        self.left += end - first
+
+    def take(self, count: int) -> list[int]:
+        """Remove and return `count` ids; `left` must be enough."""
+        taken: list[int] = []
+        while len(taken) < count:
+            ids = self.ranges.popleft()
+            wanted = count - len(taken)
+            taken += ids[:wanted]
+            if wanted < len(ids):
+                self.ranges.appendleft(ids[wanted:])
+        self.left -= count
+        return taken
 
 
 class Ids:
@@ -100,11 +98,11 @@ class Ids:
     async def take_many(self, kind: IdKind, count: int) -> list[int]:
         """Return `count` ids of `kind`, rising but not always adjacent. Raises as `apply` does."""
         block = self._blocks[kind]
-        while block.left() < count:
+        while block.left < count:
             # Shielded: a caller that is cancelled must not take the reservation from the others that wait for it.
             await asyncio.shield(self._reserve(kind, block, count))
-        taken = [block.take() for _ in range(count)]
-        if block.following is None and block.left() < block.plan.block // 2:
+        taken = block.take(count)
+        if block.left < block.plan.block // 2:
             self._reserve(kind, block, 0)
         return taken
 

@@ -57,7 +57,7 @@ class _Opened:
     """What opening touches on disk: the lock, the database with its tables, the folder of blobs."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # texts and secrets: for its owner alone
         self.lock = FolderLock(folder)
         try:
             self.driver = SqliteDriver(folder / DATABASE)
