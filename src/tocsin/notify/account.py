@@ -9,7 +9,15 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, assert_never
 
-from tocsin.domain.entry import DirectoryChange, Entry, Happened, MessageChange, Notice, SubscriptionChange
+from tocsin.domain.entry import (
+    DirectoryChange,
+    DirectoryScope,
+    Entry,
+    Happened,
+    MessageChange,
+    Notice,
+    SubscriptionChange,
+)
 from tocsin.domain.ids import AccountId, Seq, SubscriptionId
 from tocsin.domain.subscription import Gap, Outage, Subscription, SubscriptionStatus
 from tocsin.notify.index import FilterIndex
@@ -106,25 +114,26 @@ class Account:
 
     def _take_other(self, entry: Entry, entries: Sequence[Entry]) -> bool:
         match entry:
-            case SubscriptionChange():
-                return self._is_fresh(entry, entries)
+            case SubscriptionChange() | DirectoryChange():
+                return not _needs_look(entry) or self._is_fresh(entry, entries)
             case Notice():
                 subscriber = self.subscribers.get(entry.subscription_id)
                 if subscriber is not None and subscriber.notices.matches(entry):
                     self._push(subscriber.notices, entry, subscriber)
                 return True
-            case DirectoryChange() | MessageChange():
+            case MessageChange():
                 return True
             case _:
                 assert_never(entry)
 
-    def _is_fresh(self, change: SubscriptionChange, entries: Sequence[Entry]) -> bool:
-        """Whether the subscription has been read since the change; if not, ask for it and those that follow."""
+    def _is_fresh(self, change: SubscriptionChange | DirectoryChange, entries: Sequence[Entry]) -> bool:
+        """Whether subscription and rights were read since the change; if not, ask for them and those that follow."""
         if change.seq <= self._fresh_to:
             return True
-        ahead = [one for one in entries if isinstance(one, SubscriptionChange) and one.seq >= change.seq]
+        ahead = [one for one in entries if one.seq >= change.seq and _needs_look(one)]
+        changed = (one.subscription_id for one in ahead if isinstance(one, SubscriptionChange))
         self._asked_to = ahead[-1].seq
-        self._reload(self, tuple(dict.fromkeys(one.subscription_id for one in ahead)))
+        self._reload(self, tuple(dict.fromkeys(changed)))
         return False
 
     # --- subscriptions
@@ -257,6 +266,17 @@ class Account:
         stored = self._stored_outages.get(subscription_id)
         # An outage that only lasts is not written again for the sake of its position.
         return stored if stored is not None and stored.outage == outage else SubscriptionPosition(Seq(mark), outage)
+
+
+def _needs_look(entry: Entry) -> bool:
+    """Whether what is known of subscriptions or of their owners' rights is out of date with `entry`."""
+    match entry:
+        case SubscriptionChange():
+            return True
+        case DirectoryChange():
+            return entry.scope in (DirectoryScope.ACCOUNT, DirectoryScope.EXTENSION)
+        case _:
+            return False
 
 
 def start_of(stored: StoredAccount) -> int:

@@ -38,7 +38,10 @@ class Loads(Protocol):
     async def subscriptions(
         self, account_id: AccountId, ids: Sequence[SubscriptionId]
     ) -> dict[SubscriptionId, Subscription]:
-        """Return those of `ids` that exist and are of the notifier's transport, also when they have ended."""
+        """Return those of `ids` that exist and are of the notifier's transport, also when they have ended.
+
+        Asked without ids after a change in the directory: whoever answers for rights has then looked at them again.
+        """
         ...
 
     async def entries(self, account_id: AccountId, after_seq: int, limit: int) -> Sequence[Entry]:

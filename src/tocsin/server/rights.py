@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from tocsin.directory.cache import Directory
 from tocsin.domain.directory import Account, App, ExtensionStatus, Permission, Scope, effective_scopes
 from tocsin.domain.entry import DirectoryChange, DirectoryScope, Entry
-from tocsin.domain.ids import SYSTEM_ACCOUNT, AccountId, ClientId, ExtensionId, SubscriptionId
+from tocsin.domain.ids import SYSTEM_ACCOUNT, AccountId, ClientId, ExtensionId, SessionId, SubscriptionId
 from tocsin.domain.subscription import Subscription, TransportType
 from tocsin.notify.loading import StoredAccount, StoreLoads
 from tocsin.storage.readers import Readers
+from tocsin.subscriptions.sessions import SessionSubscriptions
 from tocsin.telemetry.tasks import Tasks
 
 
@@ -71,6 +72,21 @@ class LoadsWithRights(StoreLoads):
         """See notify's Loads; with no ids it looks at the rights alone."""
         found = await super().subscriptions(account_id, ids) if ids else {}
         await self._rights.refresh(account_id, (one.client_id for one in found.values()))
+        return found
+
+
+class SessionsWithRights:
+    """Loads what a WebSocket session has subscribed to, and with it the rights that its feed will ask for."""
+
+    def __init__(self, sessions: SessionSubscriptions, rights: CurrentRights) -> None:
+        self._sessions = sessions
+        self._rights = rights
+
+    async def load(self, account_id: AccountId, session_id: SessionId) -> Subscription | None:
+        """See notify's SessionSubscriptions."""
+        found = await self._sessions.load(account_id, session_id)
+        if found is not None:
+            await self._rights.refresh(account_id, [found.client_id])
         return found
 
 

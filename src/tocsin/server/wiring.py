@@ -53,7 +53,7 @@ from tocsin.notify.envelopes import Renderer
 from tocsin.notify.notifier import Notifier, NotifierSettings
 from tocsin.notify.outside import Outside
 from tocsin.notify.session_feed import FeedParts, SessionFeeds
-from tocsin.server.rights import CurrentRights, LoadsWithRights
+from tocsin.server.rights import CurrentRights, LoadsWithRights, SessionsWithRights
 from tocsin.server.settings import Settings
 from tocsin.storage.store import Store
 from tocsin.subscriptions.blacklisting import Blacklisting
@@ -223,7 +223,14 @@ def _notifying(around: Surroundings, secrets: Secrets, people: People, tasks: Ta
     expiry = Expiry(store.writer, store.readers, clock)
     session_subscriptions = SessionSubscriptions(store.writer, store.readers)
     feeds = SessionFeeds(
-        FeedParts(store.readers, session_subscriptions, rights, renderer.of_stored, renderer.of_notice, tasks)
+        FeedParts(
+            store.readers,
+            SessionsWithRights(session_subscriptions, rights),
+            rights,
+            renderer.of_stored,
+            renderer.of_notice,
+            tasks,
+        )
     )
     around.tail.follow(feeds)
     subscriptions = Subscriptions(
