@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import bindparam, update
 
 from tests.company import Company, open_company
+from tocsin.directory.sessions import Sessions
+from tocsin.directory.tokens import TokenMaker
 from tocsin.domain.entry import DirectoryChange, DirectoryScope
 from tocsin.domain.errors import Unauthenticated
 from tocsin.domain.ids import SYSTEM_ACCOUNT, AccountId, ExtensionId
+from tocsin.storage.readers import Readers
 from tocsin.storage.schema import account, app, extension
 from tocsin.storage.statement import Statement
 from tocsin.storage.unit import Draft, Unit
@@ -70,6 +74,45 @@ async def test_an_identity_is_remembered_until_its_session_ends(company: Company
     again = await company.sessions.authenticate(info["access_token"])
     assert again == identity
     assert again is not identity
+
+
+class HeldReaders:
+    """Readers whose results wait at `gate` once they are read."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self.gate = asyncio.Event()
+        self.read = asyncio.Event()
+
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        result = await self._readers.run(function, *args)
+        self.read.set()
+        await self.gate.wait()
+        return result
+
+
+@pytest.mark.anyio
+async def test_what_ends_while_it_is_read_is_not_remembered(company: Company) -> None:
+    info = await company.grant()
+    held = HeldReaders(company.store.readers)
+    sessions = Sessions(
+        writer=company.store.writer,
+        readers=held,  # type: ignore[arg-type]  # answers what is asked of it
+        directory=company.directory,
+        tokens=TokenMaker(b"k" * 32),
+        clock=company.clock,
+    )
+    company.caches.followers.append(sessions)
+    reading = asyncio.ensure_future(sessions.authenticate(info["access_token"]))
+    await held.read.wait()
+    answer = await company.client.post(
+        "/restapi/oauth/revoke", data={"token": info["access_token"]}, auth=company.basic
+    )
+    assert answer.status_code == 200
+    held.gate.set()
+    assert (await reading).session_id == info["session_id"]
+    with pytest.raises(Unauthenticated, match="not found"):
+        await sessions.authenticate(info["access_token"])
 
 
 @pytest.mark.anyio
