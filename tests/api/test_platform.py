@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.company import ACCOUNT, BASE, EXTENSION, Company, open_company
-from tests.goldens import Golden
+from tests.goldens import GOLDEN_DIR, Golden
 from tests.openapi import assert_valid
 from tocsin.directory.seed_file import parse_seed
 
@@ -64,14 +64,17 @@ async def records(company: Company, path: str, **params: str | list[str]) -> lis
 @pytest.mark.anyio
 @pytest.mark.parametrize("operation", RESOURCES)
 @pytest.mark.parametrize("number", ["101", "102"])
-async def test_each_resource_is_what_the_reference_documents(
-    company: Company, golden: Golden, reference: Path, operation: str, number: str
-) -> None:
+async def test_each_resource_to_the_letter(company: Company, golden: Golden, operation: str, number: str) -> None:
     await company.login(number)
     answer = await company.client.get(RESOURCES[operation])
     assert answer.status_code == 200, answer.text
     golden(f"platform/{operation}-{number}", answer.json())
-    assert_valid(reference, operation, 200, answer.content)
+
+
+@pytest.mark.parametrize("operation", RESOURCES)
+@pytest.mark.parametrize("number", ["101", "102"])
+def test_each_resource_is_what_the_reference_documents(reference: Path, operation: str, number: str) -> None:
+    assert_valid(reference, operation, 200, (GOLDEN_DIR / f"platform/{operation}-{number}.json").read_bytes())
 
 
 @pytest.mark.anyio

@@ -35,7 +35,7 @@ def test_every_class_of_error_has_a_status() -> None:
 
 
 @pytest.mark.parametrize("code", STATUS_OF)
-def test_every_body_says_it_at_both_levels(code: str, reference: Path) -> None:
+def test_every_body_says_it_at_both_levels(code: str) -> None:
     reply = render_error(Refused(code, "Some words", parameter="thing", value="7"))
     assert reply.status == STATUS_OF[code]
     body = msgspec.json.decode(reply.body)
@@ -45,7 +45,12 @@ def test_every_body_says_it_at_both_levels(code: str, reference: Path) -> None:
     assert {key: body[key] for key in one if key != "errorCode"} == {
         key: value for key, value in one.items() if key != "errorCode"
     }
-    assert_matches(reference, component("ApiErrorResponseModel"), body)
+
+
+def test_every_body_is_what_the_reference_documents(reference: Path) -> None:
+    for code in STATUS_OF:
+        body = msgspec.json.decode(render_error(Refused(code, "Some words", parameter="thing")).body)
+        assert_matches(reference, component("ApiErrorResponseModel"), body)
 
 
 @pytest.mark.parametrize(
