@@ -85,20 +85,21 @@ async def start_sandbox(folder: Path, *options: str, environ: dict[str, str] | N
     """Start `tocsin dev` with `options`; its env file is `folder`/env. Returns once it says that it is ready."""
     env_file = folder / "env"
     env_file.unlink(missing_ok=True)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tocsin",
-        "dev",
-        "--port",
-        "0",
-        "--env-file",
-        str(env_file),
-        *options,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=(folder / "server.log").open("ab"),
-        env={**os.environ, **(environ or {})},
-    )
+    with (folder / "server.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tocsin",
+            "dev",
+            "--port",
+            "0",
+            "--env-file",
+            str(env_file),
+            *options,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **(environ or {})},
+        )
     ready_line = await _ready(process, folder)
     env = read_env(env_file)
     verify = env.get("SSL_CERT_FILE", True)
