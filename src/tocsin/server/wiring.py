@@ -206,7 +206,7 @@ def _notifying(around: Surroundings, secrets: Secrets, people: People, tasks: Ta
     wheel = TimerWheel(asyncio.get_running_loop())
     egress = Egress(allowed=_allowed(settings, sandbox=around.sandbox), https_only=not around.sandbox)
     transport = WebhookTransport(HttpClient(egress, wheel), egress, clock, within_s=settings.delivery_timeout_s)
-    attempts = AttemptLog(store, clock, keep_all=around.sandbox)
+    attempts = AttemptLog(store, keep_all=around.sandbox, metrics=around.metrics)
     rights = CurrentRights(people.directory, tasks)
     around.tail.follow(rights)
     renderer = Renderer(secrets.uuid, clock)
