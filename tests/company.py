@@ -35,6 +35,7 @@ from tocsin.directory.tokens import TokenMaker
 from tocsin.domain.clock import ManualClock
 from tocsin.domain.entry import DirectoryChange, DirectoryScope
 from tocsin.domain.ids import AccountId, ExtensionId
+from tocsin.log.tail import EntryListener
 from tocsin.storage.store import Store
 from tocsin.storage.unit import Committed, Draft, Unit
 
@@ -51,7 +52,7 @@ class Caches:
     """The tail in small: every commit's entries, to whoever caches."""
 
     def __init__(self) -> None:
-        self.followers: list[Directory | Sessions] = []
+        self.followers: list[EntryListener] = []
         self.changes: list[DirectoryChange] = []
 
     def committed(self, commit: Committed) -> None:

@@ -7,12 +7,14 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from tests.storing import open_test_store
 from tocsin.domain.clock import ManualClock
-from tocsin.domain.entry import Entry, Happened, MessageChange
+from tocsin.domain.entry import Entry, Happened, MessageChange, Notice, SubscriptionChange
+from tocsin.domain.errors import StoreUnavailable
 from tocsin.domain.event_filter import parse_event_filter
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, MessageId, Seq, SessionId, SubscriptionId
 from tocsin.domain.message import Direction, MessageType
@@ -20,6 +22,7 @@ from tocsin.domain.subscription import StoredFilter, Subscription, SubscriptionS
 from tocsin.log.tail import LocalTail
 from tocsin.notify.envelopes import Renderer
 from tocsin.notify.session_feed import FeedParts, SessionFeeds, cut_range
+from tocsin.storage.entries import fetch_entries
 from tocsin.storage.store import Store
 from tocsin.storage.unit import Draft, Unit
 from tocsin.telemetry.tasks import Tasks
@@ -60,6 +63,11 @@ class Socket:
     session_id: SessionId = SESSION
     writable: bool = True
     seen: list[tuple[str, str, Place]] = field(default_factory=list)
+    given_up: bool = False
+
+    def give_up(self) -> None:
+        self.given_up = True
+        self.writable = False
 
     def notify(self, uuid: str, envelope: bytes, before: int, last: int, done: int) -> None:
         document = json.loads(envelope)
@@ -79,8 +87,13 @@ class Subscribed:
 
     def __init__(self, one: Subscription | None) -> None:
         self.one = one
+        self.loads = 0
+        self.failure: Exception | None = None
 
     async def load(self, account_id: AccountId, session_id: SessionId) -> Subscription | None:
+        self.loads += 1
+        if self.failure is not None:
+            raise self.failure
         return self.one
 
 
@@ -230,6 +243,56 @@ async def test_a_gap_in_the_tail_is_read_from_the_log(world: World) -> None:
     assert ids == ["1", "2"]
 
 
+async def test_an_entry_read_before_the_tail_tells_of_it_is_written_once(world: World) -> None:
+    socket = Socket()
+    feed, _ = await world.feeds.open(socket, None)
+    await feed.release()
+    world.tail.leave(world.feeds)
+    await world.write(change(1, MAILBOX, Happened.UPDATED))
+    await world.write(change(2, MAILBOX, Happened.UPDATED))
+    world.feeds.swept(ACCOUNT, 1)  # the log has both; only the first is known of
+    await world.settle()
+    assert [place for _, _, place in socket.seen] == [Place(0, 1, 1)]
+    world.feeds.entries(ACCOUNT, await world.store.readers.run(fetch_entries, ACCOUNT, 1, 10))
+    await world.settle()
+    assert [place for _, _, place in socket.seen] == [Place(0, 1, 1), Place(1, 2, 1)]
+
+
+async def test_a_change_of_the_subscription_found_in_the_log_is_looked_at(world: World) -> None:
+    socket = Socket()
+    feed, _ = await world.feeds.open(socket, None)
+    await feed.release()
+    world.tail.leave(world.feeds)
+    await world.write(
+        Draft(SubscriptionChange, (SubscriptionId("subscription-1"),)), change(1, MAILBOX, Happened.CREATED)
+    )
+    world.subscribed.one = None
+    world.feeds.swept(ACCOUNT, 2)
+    await world.settle()
+    assert (world.subscribed.loads, socket.seen, feed.position) == (2, [], 2)
+
+
+async def test_a_feed_that_fails_closes_its_own_socket_and_no_other(world: World) -> None:
+    failing, well = Socket(), Socket()
+    first, _ = await world.feeds.open(failing, None)
+    second, _ = await world.feeds.open(well, None)
+    await first.release()
+    await second.release()
+    failing.notify = Mock(side_effect=RuntimeError("no"))  # type: ignore[method-assign]
+    await world.write(change(1, MAILBOX, Happened.CREATED))
+    assert (failing.given_up, well.given_up, len(well.seen)) == (True, False, 2)
+
+
+async def test_a_subscription_that_cannot_be_read_closes_the_socket(world: World) -> None:
+    socket = Socket()
+    feed, _ = await world.feeds.open(socket, None)
+    world.subscribed.failure = StoreUnavailable()
+    await feed.release()
+    assert socket.given_up
+    await world.write(change(1, MAILBOX, Happened.CREATED))
+    assert socket.seen == []
+
+
 async def test_a_closed_feed_writes_nothing_more(world: World) -> None:
     closed, open_one = Socket(), Socket()
     first, _ = await world.feeds.open(closed, None)
@@ -259,4 +322,4 @@ def test_a_range_is_cut_filter_by_filter() -> None:
         for seq in (1, 2)
     ]
     cut = cut_range(subscription(f"{STORE_FILTER}/instant?type=SMS", STORE_FILTER), entries)
-    assert [stored.filter_id for stored, _ in cut] == [0, 0, 1]
+    assert [batch[0].filter_id for batch in cut if not isinstance(batch, Notice)] == [0, 0, 1]

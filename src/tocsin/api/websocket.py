@@ -1,38 +1,59 @@
-"""The WebSocket edge: picows on the API's own port, and REST inside frames entering the same app.
+"""The WebSocket edge: picows on the API's own port, turning sockets into the gateway's.
 
-It parses no frame and keeps no session (delivery/gateway.py does); it turns sockets into Connections.
+It puts messages together, closes politely and bounds what waits; it parses no frame and keeps no session.
+Source: RFC 6455 for closing and continuation; picows for the rest of the protocol.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import msgspec
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # in the extension, not in its stub
 
-from tocsin.api.call import Query
-from tocsin.api.dispatch import Dispatcher, error_reply
-from tocsin.api.request import Request, held_body, parse_query
-from tocsin.delivery.gateway import Answer, Gateway, LiveSession
-from tocsin.domain.directory import Identity
-from tocsin.domain.errors import Refused
-from tocsin.domain.ids import SessionId
+from tocsin.api.frame_requests import FrameRequests as FrameRequests
+from tocsin.delivery.gateway import Gateway
+from tocsin.delivery.live_session import LiveSession
+from tocsin.telemetry.logs import get_logger
 from tocsin.telemetry.tasks import Tasks
-from tocsin.wire.frames import ClientRequest
 
-MAX_FRAME_BYTES = 1_000_000
-READ_BUFFER_BYTES = 512
+log = get_logger(__name__)
+
+MAX_MESSAGE_BYTES = 1_000_000
+"""As the API's own limit on JSON bodies."""
+EARLY_MESSAGES, EARLY_BYTES = 16, 16_000
+"""What a client may send before its ConnectionDetails; more than that is no SDK's doing."""
+READ_BUFFER_BYTES = 2_048
+"""The least that picows takes; it grows with what a client sends, and stays so."""
 WRITE_BUFFER_BYTES = 1_000_000
+"""All that is ever in flight to one client; above it, it is neither written to nor read from."""
+CLOSE_WAIT_S = 5.0
+"""How long a client may take to answer a close frame, and to read what was written before it."""
+HANDSHAKE_S = 5
 PATH = "/ws"
+
+_CONNECTION_HEADER = re.compile(rb"^connection:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
 
 
 class SocketListener(WSListener):
-    """One socket: answers Connection for its session and hands text frames over in order."""
+    """One socket. Answers the gateway's Socket and hands it whole text messages, in order."""
+
+    __slots__ = (
+        "_access_token",
+        "_closing",
+        "_early",
+        "_gateway",
+        "_gone",
+        "_live",
+        "_partial",
+        "_tasks",
+        "_transport",
+        "_wsc",
+    )
 
     def __init__(self, gateway: Gateway, access_token: str, wsc: str | None, tasks: Tasks) -> None:
         super().__init__()
@@ -43,7 +64,8 @@ class SocketListener(WSListener):
         self._transport: WSTransport | None = None
         self._live: LiveSession | None = None
         self._early: list[bytes] = []
-        self._partial: list[bytes] = []
+        self._partial: bytearray | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._gone = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -53,75 +75,200 @@ class SocketListener(WSListener):
         self._tasks.start(self._connect(), "websocket.connect")
 
     async def _connect(self) -> None:
-        live = await self._gateway.connect(self._access_token, self._wsc, self)
-        if live is None:
-            return
-        if self._gone:
-            await self._gateway.disconnected(live)
-            return
+        await self._gateway.connect(self._access_token, self._wsc, self)
+
+    def opened(self, live: LiveSession) -> None:
+        """See Socket."""
         self._live = live
+        if self._gone:
+            self._tasks.start(self._gateway.disconnected(live), "websocket.disconnected")
+            return
         early, self._early = self._early, []
-        for text in early:
-            self._tasks.start(live.received(text), "websocket.request")
+        for message in early:
+            live.received(message)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """A frame came; a message in several frames is put together first."""
+        """A frame came. Pings are answered by picows."""
         if self._live is not None:
             self._live.session.alive()
-        if frame.msg_type is WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code(), frame.get_close_message())
-            transport.disconnect()
-        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            self._partial.append(frame.get_payload_as_bytes())
-            if sum(map(len, self._partial)) > MAX_FRAME_BYTES:
-                self.close(WSCloseCode.MESSAGE_TOO_BIG.value, "message too big")
-            elif frame.fin:
-                text = b"".join(self._partial)
-                self._partial.clear()
-                self._received(text)
+        kind = frame.msg_type
+        if kind is WSMsgType.CLOSE:
+            self._closed_by_client(frame)
+        elif self._closing is not None or kind is WSMsgType.PONG:
+            return
+        elif kind is WSMsgType.BINARY:
+            self._refuse(WSCloseCode.UNSUPPORTED_DATA, "frames are text")
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3 or (kind is WSMsgType.TEXT) is (self._partial is not None):
+            self._refuse(WSCloseCode.PROTOCOL_ERROR, "neither a new message nor the rest of one")
+        else:
+            self._piece(frame)
 
-    def _received(self, text: bytes) -> None:
+    def _piece(self, frame: WSFrame) -> None:
+        """Take a message, or a part of one."""
+        if self._partial is None and frame.fin:
+            self._message(frame.get_payload_as_bytes())
+            return
+        partial = self._partial = bytearray() if self._partial is None else self._partial
+        partial += frame.get_payload_as_memoryview()
+        if len(partial) > MAX_MESSAGE_BYTES:
+            self._refuse(WSCloseCode.MESSAGE_TOO_BIG, f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+        elif frame.fin:
+            self._partial = None
+            self._message(bytes(partial))
+
+    def _message(self, message: bytes) -> None:
         if self._live is not None:
-            self._tasks.start(self._live.received(text), "websocket.request")
-        elif len(self._early) < 16:
-            self._early.append(text)
+            self._live.received(message)
+            return
+        self._early.append(message)
+        if len(self._early) > EARLY_MESSAGES or sum(map(len, self._early)) > EARLY_BYTES:
+            self._refuse(WSCloseCode.POLICY_VIOLATION, "wait for ConnectionDetails")
+
+    def _refuse(self, code: WSCloseCode, reason: str) -> None:
+        self._partial = None
+        self._early.clear()
+        self.close(code.value, reason)
+
+    def _closed_by_client(self, frame: WSFrame) -> None:
+        """Answer a close frame, unless it is the answer to ours, and end the connection."""
+        if self._transport is None:
+            return
+        if self._closing is None:
+            code = frame.get_close_code()
+            self.close(WSCloseCode.OK.value if code == WSCloseCode.NO_INFO else int(code.value), "")
+        self._transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone."""
         self._gone = True
+        if self._closing is not None:
+            self._closing.cancel()
         if self._live is not None:
             self._tasks.start(self._gateway.disconnected(self._live), "websocket.disconnected")
 
     def pause_writing(self) -> None:
-        """The write buffer is full."""
-        if self._live is not None:
+        """The write buffer is full: a client that doesn't read is not read from either, or its answers pile up."""
+        if self._live is not None and self._transport is not None:
             self._live.session.stalled()
+            if self._closing is None:
+                self._transport.underlying_transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The write buffer takes more."""
-        if self._live is not None:
+        if self._live is not None and self._transport is not None:
+            self._read_on()
             self._live.session.drained()
             self._live.feed.resume()
 
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.underlying_transport.is_closing():
+            self._transport.underlying_transport.resume_reading()
+
     def send(self, frame: bytes) -> None:
         """See Connection."""
-        if self._transport is not None and not self._gone:
+        if self._transport is not None and self._closing is None and not self._gone:
             self._transport.send(WSMsgType.TEXT, frame)
 
     def ping(self) -> None:
         """See Connection."""
-        if self._transport is not None and not self._gone:
+        if self._transport is not None and self._closing is None and not self._gone:
             self._transport.send_ping()
 
     def close(self, code: int, reason: str) -> None:
-        """See Connection."""
-        if self._transport is not None and not self._gone:
-            self._transport.send_close(WSCloseCode(code), reason.encode()[:120])
-            self._transport.disconnect()
+        """See Connection. The connection ends when the client has answered, or has had its time."""
+        transport = self._transport
+        if transport is None or self._closing is not None or self._gone:
+            return
+        # Ended at once, what the client has sent and we have not read would reset the connection, and the close frame
+        # might never be seen.
+        self._closing = asyncio.get_running_loop().call_later(CLOSE_WAIT_S, transport.disconnect, False)
+        transport.send_close(WSCloseCode(code), _fitting(reason))
+        self._read_on()
+
+
+def _fitting(reason: str) -> bytes:
+    """As much of `reason` as a close frame holds, whole characters only."""
+    return reason.encode()[:123].decode(errors="ignore").encode()
+
+
+class _PicowsLog:
+    """What picows logs by: a client's faults are no errors of ours, and no logger is made for each connection."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return False
+
+    def debug(self, *_: object) -> None:
+        return
+
+    info = log = debug
+
+    def warning(self, message: str, *values: object) -> None:
+        log.info("websocket.protocol", detail=message % values)
+
+    error = warning
+
+    def exception(self, message: str, *values: object) -> None:
+        log.exception("websocket.failed", detail=message % values)
+
+
+class SocketProtocol(WSProtocol):  # type: ignore[misc]
+    """picows' own protocol as uvicorn calls it."""
+
+    __slots__ = ("_connections",)
+
+    def __init__(self, listen: Callable[[WSUpgradeRequest], SocketListener | None], connections: set[object]) -> None:
+        super().__init__(
+            None,  # host_port and ws_path: a client's
+            None,
+            False,  # is_client_side
+            listen,
+            _PicowsLog(),
+            True,  # disconnect_on_exception
+            HANDSHAKE_S,
+            False,  # auto ping, with its times and strategy: it keeps a task for each connection; the gateway pings
+            20,
+            20,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,  # auto pong
+            MAX_MESSAGE_BYTES,
+            None,  # extra_headers
+            READ_BUFFER_BYTES,
+        )
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol; what shutdown must end is kept."""
+        self._connections.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._connections.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the request that uvicorn has read, and found to be an upgrade; what follows comes by get_buffer.
+
+        picows wants `Connection: Upgrade` and nothing more; Firefox sends `keep-alive, Upgrade`.
+        """
+        view = memoryview(_CONNECTION_HEADER.sub(b"connection: Upgrade", data))
+        while view:
+            buffer = self.get_buffer(len(view))
+            taken = min(len(buffer), len(view))
+            buffer[:taken] = view[:taken]
+            self.buffer_updated(taken)
+            view = view[taken:]
+
+    def shutdown(self) -> None:
+        """Uvicorn ends all connections."""
+        if self.listener is not None:
+            self.listener.close(WSCloseCode.GOING_AWAY.value, "server stops: reconnect and recover")
+        elif self.transport is not None:
+            self.transport.disconnect()
 
 
 def socket_protocol(gateway: Gateway, tasks: Tasks) -> type[asyncio.Protocol]:
-    """Return the class that uvicorn makes for each upgrade: picows' protocol, fed with what uvicorn has read."""
+    """Return the class that uvicorn makes for each upgrade."""
 
     def listen(request: WSUpgradeRequest) -> SocketListener | None:
         parts = urlsplit(request.path.decode("ascii", "replace"))
@@ -130,94 +277,12 @@ def socket_protocol(gateway: Gateway, tasks: Tasks) -> type[asyncio.Protocol]:
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         return SocketListener(gateway, query.get("access_token", ""), query.get("wsc"), tasks)
 
-    class SocketProtocol(WSProtocol):  # type: ignore[misc]
-        """picows' own protocol as uvicorn calls it."""
+    class Upgraded(SocketProtocol):
+        """Knows its gateway."""
+
+        __slots__ = ()
 
         def __init__(self, config: object, server_state: Any, app_state: object) -> None:
-            super().__init__(
-                None,
-                None,
-                False,
-                listen,
-                logging.getLogger("tocsin.websocket"),
-                True,
-                5,
-                False,
-                20,
-                20,
-                WSAutoPingStrategy.PING_WHEN_IDLE,
-                True,
-                MAX_FRAME_BYTES,
-                None,
-                READ_BUFFER_BYTES,
-            )
-            self._connections = server_state.connections
+            super().__init__(listen, server_state.connections)
 
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self._connections.add(self)
-            super().connection_made(transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._connections.discard(self)
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            """Uvicorn hands over the request that it has read; later bytes come through get_buffer."""
-            view = memoryview(data)
-            while view:
-                buffer = self.get_buffer(len(view))
-                taken = min(len(buffer), len(view))
-                buffer[:taken] = view[:taken]
-                self.buffer_updated(taken)
-                view = view[taken:]
-
-        def shutdown(self) -> None:
-            """Uvicorn ends all connections."""
-            if self.transport is not None:
-                self.transport.disconnect()
-
-    return SocketProtocol
-
-
-class FrameRequests:
-    """Answers the gateway: runs a request from a frame through the dispatcher, as the session's own user."""
-
-    def __init__(self, dispatcher: Dispatcher, base_url: Callable[[], str]) -> None:
-        self._dispatcher = dispatcher
-        self._base_url = base_url
-
-    async def answer(self, frame: ClientRequest, identity: Identity, session_id: SessionId) -> Answer:
-        """See delivery.gateway.Requests."""
-        path, _, query = frame.path.partition("?")
-        request = Request(
-            frame.method,
-            path,
-            Query((*parse_query(query).pairs, *frame.query)),
-            {"content-type": "application/json", **frame.headers},
-            self._base_url(),
-            held_body(frame.body),
-            identity=identity,
-            websocket_session=session_id,
-        )
-        reply = await self._dispatcher.dispatch(request)
-        headers = {"Content-Type": reply.content_type, "RCRequestId": request.request_id, **dict(reply.headers)}
-        if reply.stream is not None or not _fits_a_frame(reply.content_type):
-            refusal = error_reply(Refused("CMN-202", "Binary content is not available over WebSocket; use HTTP"))
-            return Answer(refusal.status, headers | {"Content-Type": refusal.content_type}, refusal.body)
-        if path.startswith("/restapi/v1.0/subscription") and 200 <= reply.status < 300:
-            headers["WSG-SubscriptionId"] = _subscription_id(path, reply.body)
-        return Answer(reply.status, headers, reply.body)
-
-
-class _Named(msgspec.Struct):
-    id: str = ""
-
-
-def _subscription_id(path: str, body: bytes) -> str:
-    """The id that the SDKs look for in the answer's headers: the body's, or for a cancellation the path's."""
-    named = msgspec.json.decode(body, type=_Named).id if body.startswith(b"{") else ""
-    return named or path.removeprefix("/restapi/v1.0/subscription").strip("/").partition("/")[0]
-
-
-def _fits_a_frame(content_type: str) -> bool:
-    return content_type.startswith(("application/json", "multipart/mixed"))
+    return Upgraded

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tocsin.delivery.wsc import SessionContext, sign_context
 from tocsin.domain.clock import Clock
@@ -28,6 +28,14 @@ CLOSE_POLICY = 1008
 CLOSE_TRY_AGAIN = 1013
 
 
+class Place(NamedTuple):
+    """Where a session stands: `done` notifications of `before` < seq <= `last` are written, and all up to `before`."""
+
+    before: int
+    last: int
+    done: int
+
+
 class Connection(Protocol):
     """The socket, as the edge answers it."""
 
@@ -40,7 +48,7 @@ class Connection(Protocol):
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame and end the socket."""
+        """Send a close frame, give the client a moment to answer it, and end the socket."""
         ...
 
 
@@ -71,13 +79,14 @@ class WebSocketSession:
         self.identity = identity
         self.session_id = session_id
         self.epoch = epoch
-        self.active_requests = 0
         self.open = True
         self._connection = connection
         self._key = key
         self._clock = clock
         self._times = times
-        self._sequence = 0
+        # Not from 0: a client that has to begin anew, without recovery, keeps its old token until it sees a higher
+        # sequence (@rc-ex/ws), and would come back with the wrong one.
+        self._sequence = clock.now_ms()
         now = clock.monotonic()
         self._opened = self._active = self._pinged = now
         self._pong_due: float | None = None
@@ -93,11 +102,11 @@ class WebSocketSession:
         """Whether the socket takes more: its write buffer is the only bound on what is in flight."""
         return self.open and self._stalled_since is None
 
-    def details(self, position: int, limits: SessionLimits, recovery: tuple[bool, str | None] | None) -> None:
-        """Write the first frame."""
+    def details(self, place: Place, limits: SessionLimits, recovery: tuple[bool, str | None] | None) -> None:
+        """Write the first frame. `place` is where the session stands; see wire.frames for `recovery`."""
         message_id = secrets.token_hex(16)
-        wsc = self._wsc(position, position, 0)
-        self._connection.send(render_connection_details(message_id, wsc, limits, self._clock.now_ms(), recovery))
+        frame = render_connection_details(message_id, self._wsc(place), limits, self._clock.now_ms(), recovery)
+        self._connection.send(frame)
 
     def reply(self, frame: bytes) -> None:
         """Write the answer to a request or a heartbeat."""
@@ -105,18 +114,22 @@ class WebSocketSession:
             self._connection.send(frame)
 
     def notify(self, uuid: str, envelope: bytes, before: int, last: int, done: int) -> None:
-        """Write one notification of the range `before` < seq <= `last`, of which `done` are then written."""
-        if self.open:
-            wsc = self._wsc(before, last, done)
-            self._connection.send(render_notification(uuid, secrets.token_hex(16), wsc, envelope))
+        """Write one notification of the range `before` < seq <= `last`, of which `done` are then written.
 
-    def _wsc(self, before: int, last: int, done: int) -> bytes:
+        It counts as activity: @rc-ex/ws sends no heartbeat while frames arrive.
+        """
+        if self.open:
+            wsc = self._wsc(Place(before, last, done))
+            self._connection.send(render_notification(uuid, secrets.token_hex(16), wsc, envelope))
+            self.active()
+
+    def _wsc(self, place: Place) -> bytes:
         self._sequence += 1
-        context = SessionContext(self.account_id, self.session_id, self.epoch, before, last, done)
+        context = SessionContext(self.account_id, self.session_id, self.epoch, *place)
         return render_wsc(sign_context(context, self._key), self._sequence)
 
     def active(self) -> None:
-        """A frame of the client's own came (heartbeats count): the idle limit starts anew."""
+        """A frame went either way (heartbeats count, protocol pings don't): the idle limit starts anew."""
         self._active = self._clock.monotonic()
 
     def alive(self) -> None:
@@ -147,11 +160,15 @@ class WebSocketSession:
             self._pong_due = now + self._times.pong_within_s
             self._connection.ping()
 
-    def fail(self, status: int, code: str, message: str) -> None:
+    def fail(self, status: int, code: str, message: str, *, close_code: int = CLOSE_NORMAL) -> None:
         """Write an Error frame, then close."""
         if self.open:
             self._connection.send(render_error(secrets.token_hex(16), status, code, message))
-            self.close(CLOSE_NORMAL, message)
+            self.close(close_code, message)
+
+    def give_up(self) -> None:
+        """Close because its notifications can't go on here: the client recovers from what it has seen."""
+        self.close(CLOSE_TRY_AGAIN, "notifications interrupted: reconnect and recover")
 
     def close(self, code: int, reason: str) -> None:
         """End the socket; the session itself waits for its recovery."""

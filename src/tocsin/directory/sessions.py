@@ -189,13 +189,16 @@ class Sessions:
         ticket = self._tokens.read_websocket_token(text)
         if ticket is None:
             raise Unauthenticated("OAU-149", "OAuth token is invalid")
-        now_ms = self._clock.now_ms()
-        if ticket.expires_ms <= now_ms:
+        if ticket.expires_ms <= self._clock.now_ms():
             raise Unauthenticated("OAU-128", "Access token expired")
-        session = await self._readers.run(fetch_oauth_session, ticket.account_id, ticket.session_id)
+        return await self.identify(ticket.account_id, ticket.session_id)
+
+    async def identify(self, account_id: AccountId, session_id: SessionId) -> Identity:
+        """Who a session is now. Raises Unauthenticated when it has ended. The identity holds as long as a socket may."""
+        session = await self._readers.run(fetch_oauth_session, account_id, session_id)
         if session is None:
             raise Unauthenticated("OAU-213", "Token not found")
-        return await self._identify(session, now_ms + WEBSOCKET_SESSION_MS)
+        return await self._identify(session, self._clock.now_ms() + WEBSOCKET_SESSION_MS)
 
     def entries(self, account_id: AccountId, entries: Sequence[Entry]) -> None:
         """Forget the identities that `entries` end."""

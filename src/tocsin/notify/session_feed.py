@@ -8,21 +8,25 @@ knows no sockets (the session does) and no frames.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tocsin.domain.entry import Entry, MessageChange, Notice, SubscriptionChange
+from tocsin.domain.entry import DirectoryChange, DirectoryScope, Entry, MessageChange, Notice, SubscriptionChange
 from tocsin.domain.ids import AccountId, ExtensionId, SessionId
 from tocsin.domain.subscription import StoredFilter, Subscription
 from tocsin.storage.entries import fetch_counter, fetch_entries
 from tocsin.storage.readers import Readers
+from tocsin.telemetry.logs import get_logger
 from tocsin.telemetry.tasks import Tasks
+
+log = get_logger(__name__)
 
 RANGE_ENTRIES = 500
 """Entries in one range at most."""
 PENDING_ENTRIES = 2_000
 """Entries kept in memory for one session; beyond it they are read from the log again."""
+_OF_RIGHTS = (DirectoryScope.ACCOUNT, DirectoryScope.EXTENSION)
 
 Render = Callable[[Subscription, StoredFilter, Sequence[MessageChange]], tuple[str, bytes]]
 """Renders one batch: its uuid and envelope."""
@@ -51,6 +55,10 @@ class SessionSink(Protocol):
         """Write one notification of the range `before` < seq <= `last`, of which `done` are then written."""
         ...
 
+    def give_up(self) -> None:
+        """Close: what follows can't be written here, and the client recovers from what it has seen."""
+        ...
+
 
 class Resume(Protocol):
     """Where a recovered session stood: see delivery/wsc.py."""
@@ -72,7 +80,7 @@ class Resume(Protocol):
 
 
 class SessionSubscriptions(Protocol):
-    """Reads the subscription that lives by a session."""
+    """Reads the subscription that lives by a session, and sees to it that its owner's rights are the present ones."""
 
     async def load(self, account_id: AccountId, session_id: SessionId) -> Subscription | None:
         """Return the session's active subscription, or None."""
@@ -100,7 +108,7 @@ class FeedParts:
 
 
 def cut_range(
-    subscription: Subscription, entries: Iterable[Entry]
+    subscription: Subscription, entries: Sequence[Entry]
 ) -> list[tuple[StoredFilter, tuple[MessageChange, ...]] | Notice]:
     """Return the batches of a range in their fixed order: filter by filter, then by seq; notices last.
 
@@ -192,10 +200,11 @@ class SessionFeed:
             self._pump()
 
     def _concerns(self, entries: Sequence[Entry]) -> bool:
-        """Whether the subscription's rows changed (expired, cancelled over HTTP, its filters replaced)."""
+        """Whether the subscription's rows changed (expired, cancelled over HTTP, its filters replaced), or rights."""
         known = self._subscription
         return known is not None and any(
-            isinstance(entry, SubscriptionChange) and entry.subscription_id == known.subscription_id
+            (isinstance(entry, SubscriptionChange) and entry.subscription_id == known.subscription_id)
+            or (isinstance(entry, DirectoryChange) and entry.scope in _OF_RIGHTS)
             for entry in entries
         )
 
@@ -206,7 +215,9 @@ class SessionFeed:
     async def release(self) -> None:
         """Read the session's subscription anew, then go on writing."""
         try:
-            self._subscription = await self._parts.subscriptions.load(self._sink.account_id, self._sink.session_id)
+            self._subscription = await self._load()
+        except Exception:
+            self._fail()
         finally:
             self._holds -= 1
         self._pump()
@@ -221,11 +232,24 @@ class SessionFeed:
         self._pending.clear()
         self._feeds.ended(self)
 
+    def _fail(self) -> None:
+        """End here rather than go on with a hole; the position has not moved past what is unwritten."""
+        log.exception("websocket.feed_failed", account_id=self.account_id)
+        self.close()
+        self._sink.give_up()
+
     @property
     def _ready(self) -> bool:
         return not self._closed and self._holds == 0 and self._sink.writable
 
     def _pump(self) -> None:
+        # A feed that fails must not keep the tail from telling the next one.
+        try:
+            self._advance()
+        except Exception:
+            self._fail()
+
+    def _advance(self) -> None:
         while self._ready and not self._reading:
             if self._behind:
                 self._reading = True
@@ -266,19 +290,30 @@ class SessionFeed:
         if resume is not None and resume.last > resume.before:
             limit, skip = resume.last - resume.before, resume.done
         try:
-            found = await self._parts.readers.run(fetch_entries, self._sink.account_id, after, limit)
-        except BaseException:
-            self._resume = resume
-            raise
+            found = await self._read(after, limit)
+            if not self._ready:
+                self._resume = resume
+                return
+            if found:
+                self._write(found, skip)
+        except Exception:
+            self._fail()
+            return
         finally:
             self._reading = False
-        if not self._ready:
-            self._resume = resume
-            return
-        if found:
-            self._write(found, skip)
-        self._behind = self._position < self._head
+        self._behind = bool(found) and self._position < self._head
         self._pump()
+
+    async def _read(self, after: int, limit: int) -> list[Entry]:
+        """Entries of the log up to the head that is known: what was committed since is still to be told of."""
+        found = await self._parts.readers.run(fetch_entries, self._sink.account_id, after, limit)
+        found = [entry for entry in found if entry.seq <= self._head]
+        if self._concerns(found):
+            self._subscription = await self._load()
+        return found
+
+    async def _load(self) -> Subscription | None:
+        return await self._parts.subscriptions.load(self._sink.account_id, self._sink.session_id)
 
 
 class SessionFeeds:
@@ -292,7 +327,11 @@ class SessionFeeds:
         """Return a held feed that follows the log from now, or from where `resume` says, and its position."""
         feed = SessionFeed(sink, self._parts, self, resume)
         self._by_account.setdefault(sink.account_id, []).append(feed)
-        return feed, feed.begin(await self._parts.readers.run(fetch_counter, sink.account_id))
+        try:
+            return feed, feed.begin(await self._parts.readers.run(fetch_counter, sink.account_id))
+        except BaseException:
+            feed.close()
+            raise
 
     def ended(self, feed: SessionFeed) -> None:
         """Forget a closed feed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -32,6 +32,14 @@ DISCONNECT_SESSION = Statement(
     .values(disconnected_ms=bindparam("v_disconnected")),
     ("k_account", "k_session", "k_epoch", "v_disconnected"),
 )
+CLAIM_SESSION = Statement(
+    "claim_websocket_session",
+    update(websocket_session)
+    .where(*_key)
+    .values(epoch=bindparam("v_epoch"), disconnected_ms=bindparam("v_disconnected")),
+    ("k_account", "k_session", "v_epoch", "v_disconnected"),
+)
+"""Raise the epoch of a session that nobody holds: who wants it at its earlier one comes too late."""
 DELETE_SESSION = Statement(
     "delete_websocket_session", delete(websocket_session).where(*_key), ("k_account", "k_session")
 )
@@ -61,6 +69,10 @@ class SessionRow:
     def as_row(self) -> Row:
         """Its columns, in the table's order."""
         return tuple(getattr(self, name) for name in _names)
+
+    def taken_by(self, gateway: str) -> SessionRow:
+        """The session once `gateway` has it, as CONNECT_SESSION writes it."""
+        return replace(self, gateway=gateway, epoch=self.epoch + 1, disconnected_ms=None)
 
 
 def fetch_session(conn: ReadConnection, account_id: AccountId, session_id: SessionId) -> SessionRow | None:

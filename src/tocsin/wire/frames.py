@@ -18,7 +18,11 @@ _encode = msgspec.json.encode
 
 
 class MalformedFrame(ValueError):
-    """The client sent something that is no frame; the message says what."""
+    """The client sent something that is no frame; the message says what. `message_id` is the client's, where known."""
+
+    def __init__(self, message: str, message_id: str = "") -> None:
+        super().__init__(message)
+        self.message_id = message_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,9 @@ def parse_frame(text: bytes) -> ClientRequest | Heartbeat:
     if meta.type == "Heartbeat":
         return Heartbeat(meta.messageId)
     if meta.type != "ClientRequest":
-        raise MalformedFrame(f"clients send ClientRequest and Heartbeat, not {meta.type}")
+        raise MalformedFrame("clients send ClientRequest and Heartbeat, nothing else", meta.messageId)
     if not meta.path.startswith("/"):
-        raise MalformedFrame("path is missing or does not begin with /")
+        raise MalformedFrame("path is missing or does not begin with /", meta.messageId)
     body = bytes(parts[1]) if len(parts) > 1 else b""
     headers = {name.lower(): str(value) for name, value in (meta.headers or {}).items()}
     return ClientRequest(
@@ -91,12 +95,12 @@ def parse_frame(text: bytes) -> ClientRequest | Heartbeat:
 
 
 def _flatten(query: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Scalars once, arrays repeated, as the same query over HTTP would be."""
+    """Scalars once, arrays repeated, what has no value left out: as the same query over HTTP would be."""
     return tuple(
         (name, _scalar(value))
         for name, values in query.items()
-        if values is not None
         for value in (values if isinstance(values, list) else [values])
+        if value is not None and value != ""
     )
 
 
