@@ -52,6 +52,7 @@ check: $(STAMP) ## format, lint, types, layers, dead code, dependencies, licence
 	$(BIN)/python -m scripts.check_dead_code
 	$(BIN)/deptry src
 	$(BIN)/python -m scripts.check_licences
+	$(BIN)/python -m scripts.make_compatibility --check
 
 notices: $(STAMP) ## rewrite THIRD_PARTY_NOTICES from the installed packages
 	$(BIN)/python -m scripts.check_licences --write

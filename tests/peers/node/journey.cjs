@@ -52,8 +52,9 @@ async function main() {
   await platform.refresh();
   say('refreshed', (await platform.auth().data()).access_token !== before);
 
+  const { id } = registered.subscriptionInfo;
   await registered.revoke();
-  const gone = await platform.get(`/restapi/v1.0/subscription/${registered.subscriptionInfo.id}`).catch((error) => error);
+  const gone = await platform.get(`/restapi/v1.0/subscription/${id}`).catch((error) => error);
   say('revoked', gone.message);
   await platform.delete(`${STORE}/${instant.body.id}`, null);
   await platform.logout();
