@@ -132,7 +132,7 @@ async def test_the_deadline_is_for_the_whole_answer(slow: Callable[[], Behaviour
         outcome = await failed(transport, subscription_to(receiver.url))
         assert outcome.kind is FailureKind.TIMEOUT
         assert "0.1 s" in outcome.detail
-        assert outcome.duration_ms >= 100
+        assert outcome.duration_ms >= 99  # loops count in whole milliseconds
 
 
 async def test_nobody_listening_is_a_failed_connection() -> None:
