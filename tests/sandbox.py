@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,20 +51,28 @@ class Sandbox:
         answer = await self.control.post("/tocsin/v1/clock/advance", json={"seconds": seconds}, timeout=60)
         assert answer.status_code == 200, answer.text
 
-    async def login(self, jwt: str | None = None) -> httpx2.AsyncClient:
-        """A client that is logged in as extension 101, or as whoever `jwt` is for."""
+    async def login(self, jwt: str | None = None, **password: str) -> httpx2.AsyncClient:
+        """A client that is logged in as extension 101, as whoever `jwt` is for, or by `username` and `password`."""
+        token = (await self.token(jwt, **password))["access_token"]
+        return httpx2.AsyncClient(
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20, verify=trusted(self.env)
+        )
+
+    async def token(self, jwt: str | None = None, **password: str) -> dict[str, Any]:
+        """What the token endpoint gives extension 101, whoever `jwt` is for, or `username` with `password`."""
         env = self.env
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "assertion": jwt or env["RINGCENTRAL_JWT_TOKEN"],
+        }
         answer = await self.control.post(
             "/restapi/oauth/token",
-            data={
-                "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
-                "assertion": jwt or env["RINGCENTRAL_JWT_TOKEN"],
-            },
+            data={"grant_type": "password", **password} if password else form,
             auth=(env["RINGCENTRAL_CLIENT_ID"], env["RINGCENTRAL_CLIENT_SECRET"]),
         )
         assert answer.status_code == 200, answer.text
-        token = answer.json()["access_token"]
-        return httpx2.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+        granted: dict[str, Any] = answer.json()
+        return granted
 
     async def kill(self) -> None:
         """SIGKILL, and wait until the process is gone."""
@@ -74,6 +83,12 @@ class Sandbox:
         """SIGTERM, as an operator does; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return await self.process.wait()
+
+
+def trusted(env: Mapping[str, str]) -> ssl.SSLContext | bool:
+    """What the server's certificate is checked by: under --tls the CA that its env file names, and no other."""
+    ca = env.get("SSL_CERT_FILE")
+    return ssl.create_default_context(cafile=ca) if ca else True
 
 
 def read_env(path: Path) -> dict[str, str]:
@@ -102,12 +117,11 @@ async def start_sandbox(folder: Path, *options: str, environ: dict[str, str] | N
         )
     ready_line = await _ready(process, folder)
     env = read_env(env_file)
-    verify = env.get("SSL_CERT_FILE", True)
     control = httpx2.AsyncClient(
         base_url=env["RINGCENTRAL_SERVER_URL"],
         headers={"Authorization": f"Bearer {env['TOCSIN_ADMIN_TOKEN']}"},
         timeout=20,
-        verify=verify,
+        verify=trusted(env),
     )
     return Sandbox(process, env, ready_line, control)
 

@@ -17,7 +17,6 @@ import httpx2
 from tests.sandbox import Sandbox
 
 SUBSCRIPTIONS = "/restapi/v1.0/subscription"
-JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 @dataclass
@@ -82,29 +81,29 @@ class User:
 
 
 @asynccontextmanager
-async def logged_in(sandbox: Sandbox, jwt: str | None = None) -> AsyncIterator[User]:
-    """Extension 101, or whoever `jwt` is for; its subscriptions are cancelled at the end."""
-    user = await log_in(sandbox, jwt)
+async def logged_in(sandbox: Sandbox, **by: str) -> AsyncIterator[User]:
+    """Extension 101, or whoever `by` says, as `Sandbox.login` takes it; its subscriptions are cancelled at the end."""
+    user = await log_in(sandbox, **by)
     try:
         yield user
     finally:
         await user.http.aclose()
         if sandbox.process.returncode is None:
-            await _leave(sandbox, jwt)
+            await _leave(sandbox, **by)
 
 
-async def log_in(sandbox: Sandbox, jwt: str | None = None) -> User:
-    """Extension 101, or whoever `jwt` is for. Its `http` is the caller's to close."""
-    http = await sandbox.login(jwt)
+async def log_in(sandbox: Sandbox, **by: str) -> User:
+    """Extension 101, or whoever `by` says, as `Sandbox.login` takes it. Its `http` is the caller's to close."""
+    http = await sandbox.login(**by)
     me = (await http.get("/restapi/v1.0/account/~/extension/~")).json()
     numbers = (await http.get("/restapi/v1.0/account/~/extension/~/phone-number")).json()["records"]
     [number, *_] = [one["phoneNumber"] for one in numbers if one["usageType"] == "DirectNumber"]
     return User(http, me["account"]["id"], str(me["id"]), number)
 
 
-async def _leave(sandbox: Sandbox, jwt: str | None) -> None:
+async def _leave(sandbox: Sandbox, **by: str) -> None:
     """Cancel what is subscribed, by a new login: the clock may have ended the first."""
-    http = await sandbox.login(jwt)
+    http = await sandbox.login(**by)
     for one in (await http.get(SUBSCRIPTIONS)).json()["records"]:
         # Over HTTP a WebSocket's subscription can't be changed, but it can be ended.
         assert (await http.delete(f"{SUBSCRIPTIONS}/{one['id']}")).status_code in (204, 404)

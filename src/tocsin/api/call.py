@@ -86,9 +86,9 @@ class Call:
 
 
 def _named(message: str) -> str:
-    """The field that msgspec names in back quotes, as in "Object missing required field `to`"."""
-    parts = message.split("`")
-    return parts[1] if len(parts) > 2 else ""
+    """The field that is missing, which msgspec names in back quotes; other messages quote types there."""
+    _, missing, field = message.partition("missing required field `")
+    return field.rstrip("`") if missing else ""
 
 
 @dataclass(frozen=True, slots=True)
