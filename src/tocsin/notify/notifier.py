@@ -84,16 +84,21 @@ class Notifier:
         self._ready = ReadyLanes()
         self._due = DueTimes(clock, set_timer, self._wake_due)
         self._catch_up = CatchUp(loads, self._reading, self._ready)
-        self._outages = Outages(
-            outside.transport, outside.blacklisting, clock, settings.retry, self._ready, self._due, self._calls
-        )
         self._positions = PositionWriter(writer, clock)
+        self._outages = Outages(
+            outside, clock, settings.retry, self._ready, self._due, self._calls, self._positions.touch
+        )
         self._dispatch = Dispatch(
             outside, renderer, clock, self._ready, self._catch_up, self._outages, self._positions.touch
         )
         self._sweep = Sweep(loads, self, clock)
 
     # --- what it shows
+
+    @property
+    def accounts(self) -> int:
+        """How many accounts are loaded."""
+        return len(self._accounts)
 
     @property
     def lanes(self) -> int:

@@ -17,9 +17,10 @@ from tocsin.domain.clock import Clock
 from tocsin.domain.retry import RetrySchedule, next_wait_ms
 from tocsin.domain.subscription import Outage, SubscriptionStatus
 from tocsin.log.turns import Turns
+from tocsin.notify.account import Account
 from tocsin.notify.due import DueTimes
 from tocsin.notify.lane import Batch, Lane
-from tocsin.notify.outside import Blacklisting, Transport
+from tocsin.notify.outside import Outside
 from tocsin.notify.ready import ReadyLanes
 from tocsin.notify.subscriber import Subscriber
 from tocsin.telemetry.logs import get_logger
@@ -36,20 +37,21 @@ class RetryRules:
 
 
 class Outages:
-    """The rules of all subscriptions' outages."""
+    """The rules of all subscriptions' outages. `touched` is told of accounts whose stored outages are out of date."""
 
     def __init__(
         self,
-        transport: Transport,
-        blacklisting: Blacklisting,
+        outside: Outside,
         clock: Clock,
         rules: RetryRules,
         ready: ReadyLanes,
         due: DueTimes,
         calls: Turns,
+        touched: Callable[[Account], None],
     ) -> None:
-        self._transport = transport
-        self._blacklisting = blacklisting
+        self._transport = outside.transport
+        self._blacklisting = outside.blacklisting
+        self._touched = touched
         self._clock = clock
         self._rules = rules
         self._ready = ready
@@ -206,6 +208,7 @@ class Outages:
         finally:
             subscriber.calling = False
             subscriber.active -= 1
+        self._touched(subscriber.account)
         self.release(subscriber)
         self._ready.drain()
 
