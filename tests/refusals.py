@@ -9,6 +9,7 @@ import httpx2
 LEGACY_NAMES = {
     "CMN-101": "InvalidParameter",
     "CMN-102": "InvalidParameter",
+    "OAU-149": "TokenInvalid",
     "OAU-213": "TokenInvalid",
     "CMN-401": "InsufficientPermissions",
     "CMN-408": "InsufficientPermissions",
