@@ -194,7 +194,7 @@ class Sessions:
         return await self.identify(ticket.account_id, ticket.session_id)
 
     async def identify(self, account_id: AccountId, session_id: SessionId) -> Identity:
-        """Who a session is now. Raises Unauthenticated when it has ended. The identity holds as long as a socket may."""
+        """Who a session is now; raises Unauthenticated when it has ended. Holds as long as a socket may."""
         session = await self._readers.run(fetch_oauth_session, account_id, session_id)
         if session is None:
             raise Unauthenticated("OAU-213", "Token not found")
