@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from tocsin.server.http_server import Certificate
+from tocsin.server.private_file import write_private
 
 CA_FILE = "ca.pem"
 CHAIN_FILE = "server.pem"
 KEY_FILE = "server.key"
+HOSTS_FILE = "server.hosts"
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # addresses to listen on, which nobody dials
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +26,32 @@ class LocalTrust:
 
 
 def local_trust(folder: Path, host: str) -> LocalTrust:
-    """Return the CA and certificate kept in `folder`, made when missing; they cover `host` and the loopback names."""
+    """Return the CA and certificate kept in `folder`; they cover `host` and the loopback names.
+
+    Made anew, the CA with them, where they are missing, unreadable or made for other hosts: the CA's key is not kept.
+    """
     trust = LocalTrust(Certificate(folder / CHAIN_FILE, folder / KEY_FILE), folder / CA_FILE)
-    if not (trust.ca.exists() and trust.certificate.chain.exists() and trust.certificate.key.exists()):
+    names = [name for name in dict.fromkeys([host, "localhost", "127.0.0.1", "::1"]) if name not in _EVERYWHERE]
+    hosts = folder / HOSTS_FILE
+    if not (hosts.exists() and set(names) <= set(hosts.read_text("utf-8").split()) and _loads(trust)):
         import trustme
 
+        hosts.unlink(missing_ok=True)  # written last: it says that the others are whole and belong together
         authority = trustme.CA()
-        names = dict.fromkeys([host, "localhost", "127.0.0.1", "::1"])
-        issued = authority.issue_cert(*(name for name in names if name not in ("0.0.0.0", "::")))  # noqa: S104
-        _write(trust.certificate.key, issued.private_key_pem.bytes())
-        _write(trust.certificate.chain, b"".join(part.bytes() for part in issued.cert_chain_pems))
-        _write(trust.ca, authority.cert_pem.bytes())
+        issued = authority.issue_cert(*names)
+        write_private(trust.certificate.key, issued.private_key_pem.bytes())
+        write_private(trust.certificate.chain, b"".join(part.bytes() for part in issued.cert_chain_pems))
+        write_private(trust.ca, authority.cert_pem.bytes())
+        write_private(hosts, "\n".join(names).encode())
     return trust
 
 
-def _write(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
+def _loads(trust: LocalTrust) -> bool:
+    """Whether key and chain belong together and the CA can be read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(trust.certificate.chain, trust.certificate.key)
+        context.load_verify_locations(trust.ca)
+    except OSError:  # ssl.SSLError is one
+        return False
+    return True

@@ -15,11 +15,16 @@ LOOK_EVERY_S = 0.5
 
 
 class Clockwork:
-    """Looks after every due source. `advance` and the running loop never work on the sources at the same time."""
+    """Looks after due sources. `advance` and the running loop never work on them at the same time.
 
-    def __init__(self, clock: SystemClock, sources: Sequence[DueSource]) -> None:
+    `self_driven` sources wait for wall time by themselves while it goes its way; only a jump steps through them too,
+    before the others where several are due at once.
+    """
+
+    def __init__(self, clock: SystemClock, sources: Sequence[DueSource], self_driven: Sequence[DueSource] = ()) -> None:
         self._clock = clock
         self._sources = sources
+        self._stepped = (*self_driven, *sources)
         self._turn = asyncio.Lock()
         self._stopped = asyncio.Event()
 
@@ -28,40 +33,47 @@ class Clockwork:
         while not self._stopped.is_set():
             async with self._turn:
                 for source in self._sources:
-                    due = source.next_due_ms()
-                    if due is not None and due <= self._clock.now_ms():
-                        await self._run_due(source)
+                    await self._look(source)
             try:
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._stopped.wait()
             except TimeoutError:
                 continue
 
+    async def _look(self, source: DueSource) -> None:
+        due = source.next_due_ms()
+        if due is not None and due <= self._clock.now_ms():
+            await self._run_due(source)
+
     async def _run_due(self, source: DueSource) -> None:
         try:
             await source.run_due()
-        except Exception:
+        except Exception:  # it is due still and is tried again; the others must not wait for it
             log.exception("clockwork.due_failed", source=type(source).__name__)
 
     async def advance(self, seconds: float) -> int:
         """Move wall time forward, stopping at each due time for its work to end; return the new time in ms."""
         async with self._turn:
             target = self._clock.now_ms() + round(seconds * 1000)
-            done_at: dict[DueSource, int] = {}
-            while (earliest := self._earliest(target, done_at)) is not None:
+            stuck: dict[DueSource, int] = {}
+            while (earliest := self._earliest(target, stuck)) is not None:
                 source, due = earliest
                 self._clock.jump_to(due)
                 await self._run_due(source)
-                done_at[source] = due
+                if source.next_due_ms() == due:
+                    stuck[source] = due
+                else:
+                    # What it did may be new work for those that had none left to do at their due time.
+                    stuck.clear()
             self._clock.jump_to(target)
             return self._clock.now_ms()
 
-    def _earliest(self, target: int, done_at: dict[DueSource, int]) -> tuple[DueSource, int] | None:
-        """The source due first, no later than `target`; one that did not move on after its turn is passed over."""
+    def _earliest(self, target: int, stuck: dict[DueSource, int]) -> tuple[DueSource, int] | None:
+        """The source due first, no later than `target`; one that did not move on in its turn is passed over."""
         due = [
             (at, number, source)
-            for number, source in enumerate(self._sources)
-            if (at := source.next_due_ms()) is not None and at <= target and done_at.get(source) != at
+            for number, source in enumerate(self._stepped)
+            if (at := source.next_due_ms()) is not None and at <= target and stuck.get(source) != at
         ]
         if not due:
             return None

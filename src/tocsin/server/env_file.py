@@ -1,12 +1,12 @@
-"""Credentials as KEY=value lines that a shell can source: written whole or not at all, readable by their owner."""
+"""Credentials as KEY=value lines that a shell can source."""
 
 from __future__ import annotations
 
-import os
 import shlex
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from tocsin.server.private_file import write_private
 
 
 def render_env(values: Mapping[str, str]) -> str:
@@ -16,24 +16,10 @@ def render_env(values: Mapping[str, str]) -> str:
 
 def read_env(text: str) -> dict[str, str]:
     """Read lines that `render_env` wrote."""
-    values = {}
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
-        values[name] = "".join(shlex.split(value))
-    return values
+    assignments = (assignment.partition("=") for assignment in shlex.split(text))
+    return {name: value for name, _, value in assignments}
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
     """Replace `path` by the lines, atomically, mode 0600. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(render_env(values))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o600)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_private(path, render_env(values).encode())

@@ -17,6 +17,8 @@ from tocsin.api.app import AsgiApp
 
 GRACE_S = 10
 """Seconds that open requests have to end."""
+BACKLOG = 2_048
+"""Connections that wait to be accepted."""
 
 
 class CannotListen(Exception):
@@ -32,13 +34,17 @@ class Certificate:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening-ready socket; port 0 picks a free one. Raises CannotListen."""
+    """Return a listening socket; port 0 picks a free one. Raises CannotListen.
+
+    It listens at once: two sockets may be bound to a port while neither does, and the later would fail unexplained.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     if sys.platform != "win32":  # there it would let two servers share the port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as wrong:
         listener.close()
         if wrong.errno == errno.EADDRINUSE:
@@ -69,7 +75,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                backlog=2048,
+                backlog=BACKLOG,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=GRACE_S,
                 ssl_certfile=certificate.chain if certificate else None,

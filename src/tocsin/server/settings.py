@@ -8,22 +8,23 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, get_args, get_type_hints
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 PREFIX = "TOCSIN_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingError(ValueError):
     """A setting has a value that can't be used; the message names it, its origin and what to do."""
 
 
-def _means(meaning: str, *, secret: bool = False) -> dict[str, object]:
-    return {"meaning": meaning, "secret": secret}
+def _means(meaning: str) -> dict[str, object]:
+    return {"meaning": meaning}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Settings:
         default=(), metadata=_means("networks (CIDR) whose X-Forwarded-* headers are believed")
     )
     admin_token: str | None = field(
-        default=None, metadata=_means("bearer token of the control API; made and kept in dev", secret=True)
+        default=None, metadata=_means("bearer token of the control API; made and kept in dev")
     )
     delivery_timeout_s: float = field(
         default=10.0, metadata=_means("seconds a receiver has for one notification, in all")
@@ -76,71 +77,131 @@ class Effective:
 def load_settings(
     flags: Mapping[str, Any], environ: Mapping[str, str] | None = None, file: Path | None = None
 ) -> Effective:
-    """Combine flags (None: not given), environment and file. Raises SettingError."""
+    """Combine flags (None: not given), environment and file. Raises SettingError.
+
+    An empty variable is one that is not set: that is how compose files spell it.
+    """
     environ = os.environ if environ is None else environ
-    known = {one.name for one in fields(Settings)}
     values: dict[str, Any] = {}
-    origins = dict.fromkeys(known, "default")
+    origins = dict.fromkeys(_KINDS, "default")
     for name, value in _from_file(file).items():
-        if name not in known:
-            raise SettingError(f"{file}: unknown key {name!r}; known are {', '.join(sorted(known))}")
-        values[name], origins[name] = _convert(name, value, str(file)), str(file)
-    for name in known:
+        if name not in _KINDS:
+            raise SettingError(f"{file}: unknown key {name!r}; known are {', '.join(sorted(_KINDS))}")
+        values[name], origins[name] = _from_toml(name, value, f"{file}: {name}"), str(file)
+    for name in _KINDS:
         variable = PREFIX + name.upper()
-        if variable in environ:
-            values[name], origins[name] = _convert(name, environ[variable], variable), "environment"
+        if text := environ.get(variable):
+            values[name], origins[name] = _from_text(name, text, variable), "environment"
     for name, value in flags.items():
         if value is not None and value != ():
             values[name], origins[name] = value, "flag"
     settings = replace(Settings(), **values)
-    _check(settings)
+    _check(settings, {name: _place(name, origin) for name, origin in origins.items()})
+    if settings.public_url is not None:
+        settings = replace(settings, public_url=settings.public_url.rstrip("/"))
     return Effective(settings, MappingProxyType(origins))
+
+
+def _place(name: str, origin: str) -> str:
+    """Where a person changes the setting."""
+    match origin:
+        case "flag":
+            return "--" + name.replace("_", "-")
+        case "environment":
+            return PREFIX + name.upper()
+        case "default":
+            return name
+        case file:
+            return f"{file}: {name}"
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text("utf-8"))
     except OSError as wrong:
         raise SettingError(f"{file}: {wrong.strerror}") from wrong
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise SettingError(f"{file}: not TOML: {wrong}") from wrong
 
 
-def _convert(name: str, value: Any, origin: str) -> Any:
-    """A text or TOML value as the field's type."""
-    hint = get_type_hints(Settings)[name]
-    kind = next((part for part in get_args(hint) if part is not type(None)), hint) if get_args(hint) else hint
-    if name in ("trusted_proxies", "allow_networks"):
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else tuple(value)
-    try:
-        if kind is bool:
-            return value if isinstance(value, bool) else _TRUTH[str(value).lower()]
-        return kind(value)
-    except (KeyError, ValueError, TypeError) as wrong:
-        raise SettingError(f"{origin}: {value!r} is no {kind.__name__}") from wrong
+def _kind(hint: Any) -> type:
+    """What a field holds: `int` of `int`, `Path` of `Path | None`, `tuple` of `tuple[str, ...]`."""
+    if get_origin(hint) is UnionType:
+        hint = next(part for part in get_args(hint) if part is not NoneType)
+    kind: type = get_origin(hint) or hint
+    return kind
 
 
+_KINDS = {name: _kind(hint) for name, hint in get_type_hints(Settings).items()}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", tuple: "a list of texts"}
 _TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-def _check(settings: Settings) -> None:
+def _from_text(name: str, text: str, place: str) -> Any:
+    """A variable's text as what the field holds."""
+    kind = _KINDS[name]
+    if kind is tuple:
+        return tuple(text.replace(",", " ").split())
+    if kind is Path:
+        return Path(text).expanduser()
+    try:
+        return _TRUTH[text.strip().lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError) as wrong:
+        raise _not_a(kind, text, place) from wrong
+
+
+def _from_toml(name: str, value: Any, place: str) -> Any:
+    """A TOML value as what the field holds."""
+    kind = _KINDS[name]
+    if kind is tuple:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            return tuple(value)
+    elif kind is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif kind is Path:
+        if isinstance(value, str):
+            return Path(value).expanduser()
+    elif type(value) is kind:
+        return value
+    raise _not_a(kind, value, place)
+
+
+def _not_a(kind: type, value: object, place: str) -> SettingError:
+    # Numbers and flags are no secrets, so only those are repeated.
+    said = repr(value) if kind in (bool, int, float) else "this"
+    return SettingError(f"{place}: {said} is not {_WORDS.get(kind, 'a text')}")
+
+
+def _check(settings: Settings, places: Mapping[str, str]) -> None:
     if not 0 <= settings.port <= 65_535:
-        raise SettingError(f"port: {settings.port} is not between 0 and 65535")
+        raise SettingError(f"{places['port']}: {settings.port} is not between 0 and 65535")
     for name in ("trusted_proxies", "allow_networks"):
         for text in getattr(settings, name):
             try:
                 ip_network(text)
             except ValueError as wrong:
-                raise SettingError(f"{name}: {text!r} is no network such as 10.0.0.0/8") from wrong
-    if settings.public_url is not None:
-        parts = urlsplit(settings.public_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-            raise SettingError(f"public_url: {settings.public_url!r} is no base such as https://tocsin.example.com")
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise SettingError(f"log_level: {settings.log_level!r} is none of debug, info, warning, error")
+                raise SettingError(f"{places[name]}: {text!r} is no network such as 10.0.0.0/8") from wrong
+    if settings.public_url is not None and not _is_base(settings.public_url):
+        raise SettingError(
+            f"{places['public_url']}: {settings.public_url!r} is no base such as https://tocsin.example.com"
+        )
+    if settings.log_level not in LOG_LEVELS:
+        raise SettingError(f"{places['log_level']}: {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
     if not 600 <= settings.access_token_s <= 3600:
-        raise SettingError("access_token_s: between 600 and 3600")
+        raise SettingError(f"{places['access_token_s']}: {settings.access_token_s} is not between 600 and 3600")
     if not 0 < settings.delivery_timeout_s <= 60:
-        raise SettingError("delivery_timeout_s: more than 0, at most 60")
+        raise SettingError(
+            f"{places['delivery_timeout_s']}: {settings.delivery_timeout_s:g} is not more than 0 and at most 60"
+        )
+
+
+def _is_base(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
