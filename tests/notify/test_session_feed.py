@@ -13,7 +13,15 @@ import pytest
 
 from tests.storing import open_test_store
 from tocsin.domain.clock import ManualClock
-from tocsin.domain.entry import Entry, Happened, MessageChange, Notice, SubscriptionChange
+from tocsin.domain.entry import (
+    DirectoryChange,
+    DirectoryScope,
+    Entry,
+    Happened,
+    MessageChange,
+    Notice,
+    SubscriptionChange,
+)
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.domain.event_filter import parse_event_filter
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, MessageId, Seq, SessionId, SubscriptionId
@@ -270,6 +278,20 @@ async def test_a_change_of_the_subscription_found_in_the_log_is_looked_at(world:
     world.feeds.swept(ACCOUNT, 2)
     await world.settle()
     assert (world.subscribed.loads, socket.seen, feed.position) == (2, [], 2)
+
+
+async def test_a_change_of_rights_is_looked_at_before_what_follows_it(world: World) -> None:
+    socket = Socket()
+    feed, _ = await world.feeds.open(socket, None)
+    await feed.release()
+    session_changed = Draft(DirectoryChange, (DirectoryScope.SESSION, MAILBOX, "a refreshed login"))
+    await world.write(session_changed, change(1, MAILBOX, Happened.CREATED))
+    assert (world.subscribed.loads, len(socket.seen)) == (1, 2)
+    rights_changed = Draft(DirectoryChange, (DirectoryScope.EXTENSION, MAILBOX, ""))
+    world.subscribed.one = None
+    await world.write(rights_changed, change(2, MAILBOX, Happened.CREATED))
+    await world.settle()
+    assert (world.subscribed.loads, len(socket.seen)) == (2, 2)
 
 
 async def test_a_feed_that_fails_closes_its_own_socket_and_no_other(world: World) -> None:

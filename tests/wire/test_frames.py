@@ -35,7 +35,7 @@ def test_reads_a_request_as_the_python_sdk_sends_it() -> None:
 def test_query_arrays_are_repeated_and_flags_spelled_as_in_urls() -> None:
     frame = parse_frame(
         b'[{"type":"ClientRequest","messageId":"1","method":"get","path":"/a","headers":{"X-User-Agent":"me"},'
-        b'"query":{"messageType":["SMS","Fax"],"perPage":5,"distinctConversations":true,"none":null}},null]'
+        b'"query":{"messageType":["SMS","Fax"],"perPage":5,"distinctConversations":true,"none":null,"empty":""}},null]'
     )
     assert isinstance(frame, ClientRequest)
     assert frame.method == "GET"
