@@ -18,7 +18,7 @@ CALLED_BY_FRAMES = frozenset(
     "on_ws_connected on_ws_frame on_ws_disconnected "
     "on_message_begin on_url on_header on_headers_complete on_body on_message_complete on_chunk_header "
     "on_chunk_complete on_status "
-    "startup shutdown upgrade".split()
+    "startup shutdown upgrade capture_signals should_exit isEnabledFor".split()
 )
 
 

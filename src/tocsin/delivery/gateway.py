@@ -8,7 +8,7 @@ Source: RC doc notifications/websockets; codes and recovery outcomes as an SDK's
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
@@ -238,10 +238,6 @@ class Gateway:
         if self._live.get(session.session_id) is live:
             del self._live[session.session_id]
             await self._lost.add(session.account_id, session.session_id, session.epoch)
-
-    def on_change(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever the next due time may have moved."""
-        self._lost.changed = wake
 
     def next_due_ms(self) -> int | None:
         """When the earliest recovery window closes."""

@@ -7,7 +7,7 @@ Source: RC doc notifications/websockets (recoveryTimeout).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -66,7 +66,6 @@ class LostSessions:
         self._window_ms = window_s * 1000
         self._waiting: dict[SessionId, LostSession] = {}
         self._expiring = asyncio.Lock()
-        self.changed: Callable[[], None] = lambda: None
 
     async def load(self, gateway: str) -> None:
         """Give the sessions that a previous run of `gateway` held their window, from now."""
@@ -81,13 +80,11 @@ class LostSessions:
         for sessions in cut_off.values():
             for start in range(0, len(sessions), MAX_ROWS):
                 await self._write_lost(sessions[start : start + MAX_ROWS], [])
-        self.changed()
 
     async def add(self, account_id: AccountId, session_id: SessionId, epoch: int) -> None:
         """The socket of a session is gone: its window opens."""
         lost = LostSession(account_id, session_id, epoch, self._clock.now_ms())
         self._waiting[session_id] = lost
-        self.changed()
         try:
             await self._write_lost([lost], [_unchanged(lost)])
         except Stale:  # recovered in this very moment: another holds it now
