@@ -50,8 +50,7 @@ class HttpClient:
     ) -> None:
         self._egress = egress
         self._wheel = wheel
-        self._tls = tls or ssl.create_default_context()
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._tls = tls
         self._limits = limits or ClientLimits()
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(self._limits.slots, self._open)
@@ -233,6 +232,7 @@ class HttpClient:
                 self._serve(pool, pool.idle.pop())
             if exchange not in pool.waiting:
                 return None
+        tls = await self._verifying() if pool.target.secure else None
         failure: OSError | None = None
         addresses = pool.addresses
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
@@ -244,7 +244,7 @@ class HttpClient:
                         partial(Connection, self, self._loop, self._wheel, pool, address),
                         str(address),
                         pool.target.port,
-                        ssl=self._tls if pool.target.secure else None,
+                        ssl=tls,
                         server_hostname=pool.target.host.removesuffix(".") if pool.target.secure else None,
                     )
             except OSError as wrong:
@@ -257,6 +257,14 @@ class HttpClient:
                 self._connections.add(connection)
                 return connection
         raise failure or OSError("no address")
+
+    async def _verifying(self) -> ssl.SSLContext:
+        """Verifies receivers. Reading the system's CAs takes a twentieth of a second: when one is needed, in a thread."""
+        if self._tls is None:
+            made = await asyncio.to_thread(ssl.create_default_context)
+            made.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._tls = self._tls or made  # others may have been first meanwhile
+        return self._tls
 
 
 def _explain(wrong: Exception, target: Target) -> Broken:
