@@ -259,11 +259,11 @@ class HttpClient:
         raise failure or OSError("no address")
 
     async def _verifying(self) -> ssl.SSLContext:
-        """Verifies receivers. Reading the system's CAs takes a twentieth of a second: when one is needed, in a thread."""
+        """Verifies receivers. Made when first needed, in a thread: it reads all of the system's CAs."""
         if self._tls is None:
             made = await asyncio.to_thread(ssl.create_default_context)
             made.minimum_version = ssl.TLSVersion.TLSv1_2
-            self._tls = self._tls or made  # others may have been first meanwhile
+            self._tls = made
         return self._tls
 
 
