@@ -18,10 +18,12 @@ from tocsin.delivery.websocket import WebSocketSession
 from tocsin.delivery.wsc import SessionContext
 from tocsin.domain.clock import ManualClock
 from tocsin.domain.directory import Identity, Scope
-from tocsin.domain.entry import DirectoryChange, DirectoryScope
+from tocsin.domain.entry import DirectoryChange, DirectoryScope, SubscriptionChange
 from tocsin.domain.errors import StoreUnavailable, Unauthenticated
 from tocsin.domain.ids import SYSTEM_ACCOUNT, AccountId, ClientId, ExtensionId, Seq, SessionId, SubscriptionId
+from tocsin.storage.entries import TRIM_LOG
 from tocsin.storage.store import Store
+from tocsin.storage.unit import Draft, Unit
 from tocsin.storage.websocket_sessions import SessionRow, fetch_sessions_of_gateway
 from tocsin.telemetry.tasks import Tasks
 from tocsin.wire.frames import ClientRequest
@@ -300,6 +302,19 @@ async def test_only_the_login_that_opened_a_session_recovers_it_and_only_in_time
     await world.lose(in_time)
     world.clock.advance(180.001)
     assert (await world.connect(wsc=in_time.wsc)).recovery == ("Failed", "WSG-1005")
+
+
+async def test_what_was_trimmed_from_the_log_is_not_recovered(world: World) -> None:
+    first = await world.connect()
+    await world.subscribe(first)
+    await world.lose(first)
+    unit = Unit(ACCOUNT, drafts=[Draft(SubscriptionChange, (SubscriptionId("sub"),))] * 2)
+    await world.store.writer.apply(unit)
+    assert (await world.connect(wsc=first.wsc)).recovery == ("Successful", None)
+    trim = Unit(ACCOUNT)
+    trim.add(TRIM_LOG, (ACCOUNT, 1))
+    await world.store.writer.apply(trim)
+    assert (await world.connect(wsc=first.wsc)).recovery == ("Failed", "WSG-1005")
 
 
 async def test_an_expiry_that_fails_is_tried_again_and_refuses_recovery_meanwhile(world: World) -> None:

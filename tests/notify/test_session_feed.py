@@ -30,7 +30,7 @@ from tocsin.domain.subscription import StoredFilter, Subscription, SubscriptionS
 from tocsin.log.tail import LocalTail
 from tocsin.notify.envelopes import Renderer
 from tocsin.notify.session_feed import FeedParts, SessionFeeds, cut_range
-from tocsin.storage.entries import fetch_entries
+from tocsin.storage.entries import TRIM_LOG, fetch_entries
 from tocsin.storage.store import Store
 from tocsin.storage.unit import Draft, Unit
 from tocsin.telemetry.tasks import Tasks
@@ -224,6 +224,20 @@ def told(seen: Sequence[tuple[str, str, Place]]) -> int:
     """How many changes the notifications tell of."""
     summaries = [json.loads(body)[1].get("changes", []) for _, body, _ in seen]
     return sum(one["newCount"] + one["updatedCount"] for changes in summaries for one in changes)
+
+
+async def test_what_was_trimmed_meanwhile_is_not_passed_over(world: World) -> None:
+    await world.write(*(change(number, MAILBOX, Happened.CREATED) for number in range(1, 4)))
+    trim = Unit(ACCOUNT)
+    trim.add(TRIM_LOG, (ACCOUNT, 1))
+    await world.store.writer.apply(trim)
+    whole, short = Socket(), Socket()
+    for socket, before in ((whole, 1), (short, 0)):
+        feed, _ = await world.feeds.open(socket, Place(before, before, 0))
+        await feed.release()
+        await world.settle()
+    assert (len(whole.seen), whole.given_up) == (3, False)
+    assert (short.seen, short.given_up) == ([], True)
 
 
 async def test_a_sweep_reveals_what_no_tail_brought(world: World) -> None:

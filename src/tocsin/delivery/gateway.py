@@ -29,6 +29,7 @@ from tocsin.domain.directory import Identity
 from tocsin.domain.entry import DirectoryChange, DirectoryScope, Entry
 from tocsin.domain.errors import Stale, TocsinError, Unauthenticated
 from tocsin.domain.ids import SYSTEM_ACCOUNT, AccountId, SessionId
+from tocsin.storage.entries import fetch_trimmed_to
 from tocsin.storage.readers import Readers
 from tocsin.storage.unit import Applies, Expect, Unit
 from tocsin.storage.websocket_sessions import CONNECT_SESSION, INSERT_SESSION, SessionRow, fetch_session
@@ -189,6 +190,8 @@ class Gateway:
         if row.oauth_session_id != identity.session_id:
             return OTHER_LOGIN
         if await self._parts.subscriptions.of_session(row.account_id, row.session_id) is None:
+            return NOTHING_TO_RECOVER
+        if context.before < await self._parts.readers.run(fetch_trimmed_to, row.account_id):
             return NOTHING_TO_RECOVER
         taken = row.taken_by(self._parts.name)
         unit = Unit(row.account_id, expects=[Expect("websocket_session", (row.session_id,), row.epoch)])

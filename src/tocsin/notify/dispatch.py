@@ -23,7 +23,7 @@ from tocsin.notify.ready import ReadyLanes
 
 RIGHTS_LOST = "The owner may not read the messages of extension {mailbox} any more."
 SET_ASIDE = "It failed for too long while other notifications arrived; the last error was: {error}."
-LOG_TRIMMED = "The log no longer holds these entries."
+LOG_TRIMMED = "The log no longer holds all entries of this notification."
 
 
 class Dispatch:
@@ -86,13 +86,14 @@ class Dispatch:
         if batch.entries is None:
             self._catch_up.ask(lane)
         elif not batch.entries:
-            self._vanished(lane, batch, now_ms)
+            self._vanished(lane)
         elif not self._may_receive(lane):
             self._skip(lane, batch, RIGHTS_LOST.format(mailbox=lane.source.mailbox), now_ms)
         elif lane.source.coalesces and (
             batch.entries[0].seq != batch.first_seq or batch.entries[-1].seq != batch.last_seq
         ):
-            self._skip(lane, batch, LOG_TRIMMED, now_ms)
+            # Its bounds can't change. The gap of what is missing came with the trimming; this is the one of the rest.
+            self._skip(lane, batch, LOG_TRIMMED, now_ms, batch.entries[0].seq)
         else:
             self._send(lane, batch, now_ms)
 
@@ -157,7 +158,8 @@ class Dispatch:
         next_ms: int | None = None
         if self._outages.failed(lane, batch, outcome, flight.probing):
             error = outcome.detail or outcome.kind.value
-            lane.subscriber.skip(lane, batch, SET_ASIDE.format(error=error), self._clock.now_ms())
+            reason = SET_ASIDE.format(error=error)
+            lane.subscriber.skip(lane, batch.first_seq, batch.last_seq, reason, self._clock.now_ms())
             lane.finish_batch()
         else:
             next_ms = batch.next_attempt_ms
@@ -167,15 +169,13 @@ class Dispatch:
         self._touched(account)
         return next_ms
 
-    def _skip(self, lane: Lane, batch: Batch, reason: str, now_ms: int) -> None:
-        lane.subscriber.skip(lane, batch, reason, now_ms)
+    def _skip(self, lane: Lane, batch: Batch, reason: str, now_ms: int, first_seq: int | None = None) -> None:
+        lane.subscriber.skip(lane, first_seq or batch.first_seq, batch.last_seq, reason, now_ms)
         lane.finish_batch()
         self._go_on(lane)
 
-    def _vanished(self, lane: Lane, batch: Batch, now_ms: int) -> None:
-        """Nothing is left of a batch that was read again: purged (and counted there), or trimmed from the log."""
-        if lane.source.coalesces:
-            lane.subscriber.skip(lane, batch, LOG_TRIMMED, now_ms)
+    def _vanished(self, lane: Lane) -> None:
+        """Nothing is left of a batch that was read again: purged, or trimmed from the log; both is recorded there."""
         lane.finish_batch()
         self._go_on(lane)
 

@@ -14,7 +14,7 @@ from tocsin.domain.ids import ExtensionId
 from tocsin.domain.subscription import Subscription
 from tocsin.notify.envelopes import NO_MAILBOX
 from tocsin.notify.index import CompiledFilter
-from tocsin.storage.positions import FailedBatch, LaneKey, LanePosition
+from tocsin.storage.positions import NOTICES, FailedBatch, LaneKey, LanePosition
 
 if TYPE_CHECKING:
     from tocsin.notify.subscriber import Subscriber
@@ -23,8 +23,6 @@ MAX_CHANGES = 500
 """Changes in one notification; the next one carries the rest."""
 LANE_ENTRIES = 1_000
 """Entries that one lane keeps in memory; beyond it, it reads them again."""
-NOTICES = -1
-"""The filter id of a subscription's lane of notices: stored filters count from 0 up."""
 
 Told = MessageChange | Notice
 """The entries that notifications tell of."""

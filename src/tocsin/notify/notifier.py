@@ -122,6 +122,11 @@ class Notifier:
 
     # --- the log
 
+    def read_to(self, account_id: AccountId) -> int | None:
+        """Return the seq up to which the account has been matched; None while it is not loaded."""
+        follower = self._followers.get(account_id)
+        return None if follower is None else follower.position
+
     def entries(self, account_id: AccountId, entries: Sequence[Entry]) -> None:
         """See `log.tail.EntryListener`."""
         follower = self._followers.get(account_id)

@@ -28,6 +28,11 @@ PENDING_ENTRIES = 2_000
 """Entries kept in memory for one session; beyond it they are read from the log again."""
 _OF_RIGHTS = (DirectoryScope.ACCOUNT, DirectoryScope.EXTENSION)
 
+
+class LogTrimmed(Exception):
+    """What a feed is to tell next is gone; its client is to hear that there is nothing to recover."""
+
+
 Render = Callable[[Subscription, StoredFilter, Sequence[MessageChange]], tuple[str, bytes]]
 """Renders one batch: its uuid and envelope."""
 RenderNotice = Callable[[Subscription, Notice], tuple[str, bytes]]
@@ -307,6 +312,8 @@ class SessionFeed:
     async def _read(self, after: int, limit: int) -> list[Entry]:
         """Entries of the log up to the head that is known: what was committed since is still to be told of."""
         found = await self._parts.readers.run(fetch_entries, self._sink.account_id, after, limit)
+        if found and found[0].seq != after + 1:
+            raise LogTrimmed(f"the log of account {self._sink.account_id} no longer holds what follows {after}")
         found = [entry for entry in found if entry.seq <= self._head]
         if self._concerns(found):
             self._subscription = await self._load()

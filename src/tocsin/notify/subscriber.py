@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tocsin.domain.ids import Seq
 from tocsin.domain.subscription import Gap, Outage, Subscription, SubscriptionStatus
 from tocsin.notify.index import CompiledFilter, compile_filters
-from tocsin.notify.lane import Batch, Lane, NoticeSource, Source
+from tocsin.notify.lane import Lane, NoticeSource, Source
 from tocsin.storage.positions import LaneKey
 
 if TYPE_CHECKING:
@@ -105,15 +105,15 @@ class Subscriber:
         self.subscription = subscription
         return added, removed
 
-    def skip(self, lane: Lane, batch: Batch, reason: str, now_ms: int) -> None:
-        """Record that `batch` is not delivered, and why; a gap of the same lane and reason that it follows grows."""
+    def skip(self, lane: Lane, first_seq: int, last_seq: int, reason: str, now_ms: int) -> None:
+        """Record that a part of the log is not delivered, and why; a gap of the same lane and reason grows by it."""
         key = lane.source.key
         earlier = self.open_gaps.get(key)
         if earlier is not None and earlier.reason == reason:
             gap_id, first_seq = earlier.gap_id, earlier.first_seq
         else:
             self.last_gap_id += 1
-            gap_id, first_seq = self.last_gap_id, Seq(batch.first_seq)
-        gap = Gap(key.subscription_id, gap_id, first_seq, Seq(batch.last_seq), reason, now_ms)
+            gap_id = self.last_gap_id
+        gap = Gap(key.subscription_id, gap_id, Seq(first_seq), Seq(last_seq), reason, now_ms)
         self.open_gaps[key] = gap
         self.account.new_gaps[key.subscription_id, gap_id] = gap

@@ -14,8 +14,8 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, delete, func, selec
 from tocsin.domain.attempt import AttemptRecord, Delivered, Failed, FailureKind
 from tocsin.domain.ids import AccountId, ExtensionId, SubscriptionId
 from tocsin.storage.readers import ReadConnection
-from tocsin.storage.schema import attempt
-from tocsin.storage.statement import Row, Statement, insert_into
+from tocsin.storage.schema import attempt, counter
+from tocsin.storage.statement import Row, Statement, delete_from, insert_into
 
 DELIVERED = "delivered"
 """The outcome of a success; a failure's is its kind's name in lower case."""
@@ -23,6 +23,7 @@ DELIVERED = "delivered"
 _KINDS = {kind.name.lower(): kind for kind in FailureKind}
 
 INSERT_ATTEMPT = insert_into(attempt)
+DELETE_ATTEMPT = delete_from(attempt)
 
 
 def _trim(name: str, which: ColumnElement[bool]) -> Statement:
@@ -50,6 +51,16 @@ def _trim(name: str, which: ColumnElement[bool]) -> Statement:
 TRIM_SUCCESSES = _trim("trim_delivered_attempts", attempt.c.outcome == DELIVERED)
 TRIM_FAILURES = _trim("trim_failed_attempts", attempt.c.outcome != DELIVERED)
 """Both delete a subscription's attempts but the newest `keep`."""
+
+# By way of the accounts: the index of attempts by time begins with the account.
+_FETCH_OLD = Statement(
+    "fetch_old_attempts",
+    select(attempt.c.account_id, attempt.c.attempt_id)
+    .where(attempt.c.account_id == counter.c.account_id, attempt.c.started_ms < bindparam("before_ms"))
+    .order_by(counter.c.account_id)
+    .limit(bindparam("at_most")),
+    ("before_ms", "at_most"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,11 @@ def fetch_attempts(conn: ReadConnection, query: AttemptQuery) -> AttemptPage:
         .offset((query.page - 1) * query.per_page)
     )
     return AttemptPage([_record(*row) for row in rows], total)
+
+
+def fetch_old_attempts(conn: ReadConnection, before_ms: int, limit: int) -> list[Row]:
+    """Return the keys, for DELETE_ATTEMPT, of at most `limit` attempts of any account that began before that time."""
+    return conn.all(_FETCH_OLD, (before_ms, limit))
 
 
 def _conditions(query: AttemptQuery) -> list[ColumnElement[bool]]:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
@@ -81,6 +82,28 @@ class BlobFolder:
         if path.exists():
             path.unlink()
             _sync_folder(path.parent)
+
+    def groups(self) -> list[tuple[AccountId, Path]]:
+        """Return the folders that hold named blobs, each with its account."""
+        accounts = [one for one in self._root.iterdir() if one.is_dir() and one != self._unnamed]
+        return [(AccountId(int(account.name)), group) for account in accounts for group in account.iterdir()]
+
+    def old_keys(self, group: Path, older_than_s: float) -> list[str]:
+        """Return the keys in one of `groups` whose bytes were written longer ago than that."""
+        return [one.name for one in group.iterdir() if _age_s(one) > older_than_s]
+
+    def delete_old(self, account_id: AccountId, key: str, older_than_s: float) -> bool:
+        """Remove the bytes of `key`, durably, if they were written longer ago than that; say whether they were."""
+        path = self.path(account_id, key)
+        old = path.exists() and _age_s(path) > older_than_s
+        if old:
+            self.delete(account_id, key)
+        return old
+
+
+def _age_s(path: Path) -> float:
+    # By the clock that has stamped it: the sandbox's wall time may be far ahead of that.
+    return time.time() - path.stat().st_mtime
 
 
 def _make_folder(path: Path) -> None:

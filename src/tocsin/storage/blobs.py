@@ -148,6 +148,30 @@ class Blobs:
             deleted += len(rows)
         return deleted
 
+    async def remove_strays(self, older_than_s: float) -> int:
+        """Delete files that have no row, as a crash between the two leaves them behind; return how many.
+
+        Only files whose bytes are older than that. This is safe. A row is written only by `_name`, which holds the
+        content's lock from its look for a row to the row it writes, and one process has the folder: under that lock,
+        no row means that nobody is about to refer to the file. There is one exception: a `put` that was cancelled while
+        its unit waited has let go of the lock, and its row may still come. Its file is new, since it was renamed just
+        before the unit was queued; so a file's age is asked for once more under the lock, and no unit waits for hours.
+        """
+        removed = 0
+        for account_id, group in await self._in_thread(self._folder.groups):
+            keys = await self._in_thread(self._folder.old_keys, group, older_than_s)
+            for start in range(0, len(keys), COLLECT_PAGE):
+                for key in await self._readers.run(_fetch_unknown, account_id, keys[start : start + COLLECT_PAGE]):
+                    removed += await self._remove_stray(account_id, key, older_than_s)
+        return removed
+
+    async def _remove_stray(self, account_id: AccountId, key: str, older_than_s: float) -> bool:
+        lock = self._naming.setdefault((account_id, key.partition(".")[0]), asyncio.Lock())
+        async with lock:
+            if not await self._readers.run(_fetch_unknown, account_id, [key]):
+                return False
+            return await self._in_thread(self._folder.delete_old, account_id, key, older_than_s)
+
     async def close(self) -> None:
         """End the threads."""
         await asyncio.to_thread(self._threads.shutdown)
@@ -217,6 +241,13 @@ def _fetch_live_or_free(conn: ReadConnection, account_id: AccountId, digest: str
 
 def _fetch_size(conn: ReadConnection, account_id: AccountId, key: str) -> Row | None:
     return conn.one(FETCH_BLOB_SIZE, (account_id, key))
+
+
+def _fetch_unknown(conn: ReadConnection, account_id: AccountId, keys: list[str]) -> list[str]:
+    """Those of `keys` that have no row."""
+    rows = conn.select(select(blob.c.blob_key).where(blob.c.account_id == int(account_id), blob.c.blob_key.in_(keys)))
+    known = {row[0] for row in rows}
+    return [key for key in keys if key not in known]
 
 
 def _fetch_page(conn: ReadConnection, after: Row) -> list[Row]:

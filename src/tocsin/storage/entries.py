@@ -1,13 +1,14 @@
 """Log entries as rows, both ways, and the reads of the log and its counters.
 
-The writer inserts them; the tail, the sweep and the catch-up readers read them. Trims nothing and knows no reader.
+The writer inserts them; the tail, the sweep and the catch-up readers read them. Knows no reader, and not when an entry
+is old enough to be trimmed.
 """
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from tocsin.domain.entry import (
     DirectoryChange,
@@ -35,6 +36,13 @@ UPDATE_COUNTER = Statement(
     ("of_account", "to_seq", "at_ms"),
     order=0,
 )
+TRIM_LOG = Statement(
+    "trim_log",
+    delete(log_entry).where(log_entry.c.account_id == bindparam("of_account"), log_entry.c.seq <= bindparam("to_seq")),
+    ("of_account", "to_seq"),
+    order=95,
+)
+"""Delete an account's entries up to a seq. Whoever uses it sees to it that they are few."""
 
 FETCH_ENTRIES = Statement(
     "fetch_entries",
@@ -69,6 +77,25 @@ FETCH_COUNTERS_TOUCHED = Statement(
 )
 FETCH_ALL_COUNTERS = Statement(
     "fetch_all_counters", select(counter.c.account_id, counter.c.seq, counter.c.touched_ms), ()
+)
+FETCH_LOG_START = Statement(
+    "fetch_log_start",
+    select(func.min(log_entry.c.seq)).where(log_entry.c.account_id == bindparam("of_account")),
+    ("of_account",),
+)
+_earlier = log_entry.alias("earlier")
+FETCH_LOG_STARTS = Statement(
+    "fetch_log_starts",
+    select(counter.c.account_id, log_entry.c.seq, log_entry.c.at_ms, counter.c.seq)
+    .where(
+        counter.c.account_id > bindparam("after_account"),
+        log_entry.c.account_id == counter.c.account_id,
+        log_entry.c.seq
+        == select(func.min(_earlier.c.seq)).where(_earlier.c.account_id == counter.c.account_id).scalar_subquery(),
+    )
+    .order_by(counter.c.account_id)
+    .limit(bindparam("at_most")),
+    ("after_account", "at_most"),
 )
 
 _KINDS = {int(kind): kind for kind in EntryKind}
@@ -145,3 +172,27 @@ def fetch_counters_touched(conn: ReadConnection, since_ms: int) -> list[tuple[Ac
 def fetch_all_counters(conn: ReadConnection) -> list[tuple[AccountId, Seq, int]]:
     """Return (account, last seq, touched_ms) of every account that has a log."""
     return [(AccountId(row[0]), Seq(row[1]), row[2]) for row in conn.all(FETCH_ALL_COUNTERS)]
+
+
+class LogStart(NamedTuple):
+    """Where an account's log begins: seq and commit time of its oldest entry; and its newest seq."""
+
+    account_id: AccountId
+    first_seq: Seq
+    first_ms: int
+    last_seq: Seq
+
+
+def fetch_trimmed_to(conn: ReadConnection, account_id: AccountId) -> Seq:
+    """Return the seq up to which the account's entries are gone; 0 where all are there.
+
+    The newest entry is never trimmed, so that this can always be read off the log itself.
+    """
+    row = conn.one(FETCH_LOG_START, (account_id,))
+    return Seq(row[0] - 1 if row and row[0] is not None else 0)
+
+
+def fetch_log_starts(conn: ReadConnection, after: AccountId, limit: int) -> list[LogStart]:
+    """Return where the logs of at most `limit` accounts begin, those above `after`, by account id."""
+    rows = conn.all(FETCH_LOG_STARTS, (after, limit))
+    return [LogStart(AccountId(row[0]), Seq(row[1]), row[2], Seq(row[3])) for row in rows]

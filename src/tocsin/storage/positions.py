@@ -21,6 +21,8 @@ from tocsin.storage.unit import Unit
 
 EPOCH = 1
 """Of every row: one process holds all accounts."""
+NOTICES = -1
+"""The filter id of a subscription's lane of notices: stored filters count from 0 up."""
 
 DELETE_WATERMARK = Statement(
     "delete_watermark", delete(watermark).where(watermark.c.account_id == bindparam("k_account")), ("k_account",), 60
@@ -87,7 +89,7 @@ _FETCH_LANE_POSITIONS = Statement(
 _FETCH_LAST_GAPS = Statement(
     "fetch_last_gaps",
     select(gap.c.subscription_id, func.max(gap.c.gap_id))
-    .where(gap.c.account_id == bindparam("k_account"))
+    .where(gap.c.account_id == bindparam("k_account"), gap.c.gap_id > 0)
     .group_by(gap.c.subscription_id),
     ("k_account",),
 )
@@ -95,7 +97,7 @@ _FETCH_GAPS = Statement(
     "fetch_gaps",
     select(gap)
     .where(gap.c.account_id == bindparam("k_account"), gap.c.subscription_id == bindparam("k_subscription"))
-    .order_by(gap.c.gap_id),
+    .order_by(gap.c.first_seq, gap.c.gap_id),
     ("k_account", "k_subscription"),
 )
 _subscribed = exists().where(
@@ -156,7 +158,7 @@ class SubscriptionPosition:
 
 @dataclass(frozen=True, slots=True)
 class StoredPositions:
-    """All that is stored about one account's deliveries. `last_gaps` are the highest gap ids given so far."""
+    """All that is stored about one account's deliveries. `last_gaps` are the highest ids of its own gaps so far."""
 
     watermark: Seq | None
     subscriptions: dict[SubscriptionId, SubscriptionPosition]
@@ -205,7 +207,11 @@ def put_lane_position(unit: Unit, key: LaneKey, position: LanePosition | None) -
 
 
 def put_gap(unit: Unit, record: Gap) -> None:
-    """Add a gap to `unit`, in place of an earlier one of the same id that it extends."""
+    """Add a gap to `unit`, in place of an earlier one of the same id that it extends.
+
+    The notifier counts its gaps of a subscription from 1 up; one that trimming leaves has its first seq, negative, for
+    an id. So neither needs to know of the other's.
+    """
     unit.add(DELETE_GAP, (unit.account_id, record.subscription_id, record.gap_id))
     unit.add(
         INSERT_GAP,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Delete, Insert, Select, Table, Update, bindparam, insert
+from sqlalchemy import Delete, Insert, Select, Table, Update, bindparam, delete, insert
 from sqlalchemy.engine.interfaces import Dialect
 
 Row = tuple[Any, ...]
@@ -88,3 +88,11 @@ def insert_into(table: Table, *, order: int = 50) -> Statement:
     return Statement(
         f"insert_{table.name}", insert(table).values({name: bindparam(name) for name in names}), names, order
     )
+
+
+def delete_from(table: Table, *, order: int = 50) -> Statement:
+    """A delete of one row of `table` by its whole primary key, in the table's order."""
+    keys = tuple(table.primary_key.columns)
+    names = tuple(f"k_{column.name}" for column in keys)
+    which = [column == bindparam(name) for column, name in zip(keys, names, strict=True)]
+    return Statement(f"delete_{table.name}", delete(table).where(*which), names, order)

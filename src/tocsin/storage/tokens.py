@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnClause, bindparam, delete, literal_column, select, update
+from sqlalchemy import ColumnClause, bindparam, delete, exists, literal_column, select, update
 
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, SessionId
 from tocsin.storage.readers import ReadConnection
 from tocsin.storage.schema import oauth_session as session_table
 from tocsin.storage.schema import token as token_table
-from tocsin.storage.statement import Row, Statement, insert_into
+from tocsin.storage.schema import websocket_session
+from tocsin.storage.statement import Row, Statement, delete_from, insert_into
 
 EXPECT_TOKEN = "token"  # noqa: S105  # the name of a table
 """The `table` of an Expect on a token; its key is (token_hash,), its version `ended`."""
@@ -41,6 +42,7 @@ _of_session = (
     token_table.c.session_id == bindparam("k_session"),
 )
 DELETE_TOKENS = Statement("delete_session_tokens", delete(token_table).where(*_of_session), ("k_account", "k_session"))
+DELETE_TOKEN = delete_from(token_table)
 DELETE_OTHER_TOKENS = Statement(
     "delete_other_session_tokens",
     delete(token_table).where(*_of_session, token_table.c.token_hash != bindparam("k_kept")),
@@ -110,6 +112,41 @@ _FETCH_OWNED = Statement(
     )
     .order_by(session_table.c.created_ms, session_table.c.session_id),
     ("k_account", "k_extension", "k_client"),
+)
+
+_FETCH_EXPIRED = Statement(
+    "fetch_expired_tokens",
+    select(token_table.c.account_id, token_table.c.token_hash)
+    .where(token_table.c.expires_ms < bindparam("before_ms"))
+    .order_by(token_table.c.expires_ms)
+    .limit(bindparam("at_most")),
+    ("before_ms", "at_most"),
+)
+_unused = (
+    ~exists().where(
+        token_table.c.account_id == session_table.c.account_id, token_table.c.session_id == session_table.c.session_id
+    ),
+    ~exists().where(
+        websocket_session.c.account_id == session_table.c.account_id,
+        websocket_session.c.oauth_session_id == session_table.c.session_id,
+    ),
+)
+_FETCH_UNUSED_SESSIONS = Statement(
+    "fetch_unused_oauth_sessions",
+    select(session_table.c.account_id, session_table.c.session_id)
+    .where(session_table.c.created_ms < bindparam("before_ms"), *_unused)
+    .order_by(session_table.c.account_id, session_table.c.session_id)
+    .limit(bindparam("at_most")),
+    ("before_ms", "at_most"),
+)
+DELETE_UNUSED_SESSION = Statement(
+    "delete_unused_oauth_session",
+    delete(session_table).where(
+        session_table.c.account_id == bindparam("k_account"),
+        session_table.c.session_id == bindparam("k_session"),
+        *_unused,  # asked again in the writer's transaction: a socket may have been opened by it meanwhile
+    ),
+    ("k_account", "k_session"),
 )
 
 
@@ -188,3 +225,19 @@ def fetch_session_ids(
 ) -> list[SessionId]:
     """Return the sessions of a user with an app, oldest first."""
     return [SessionId(row[0]) for row in conn.all(_FETCH_OWNED, (account_id, extension_id, client_id))]
+
+
+def fetch_expired_tokens(conn: ReadConnection, before_ms: int, limit: int) -> list[Row]:
+    """Return the keys, for DELETE_TOKEN, of at most `limit` tokens of any account that expired before that time.
+
+    A refresh token that was used expires with its grace.
+    """
+    return conn.all(_FETCH_EXPIRED, (before_ms, limit))
+
+
+def fetch_unused_sessions(conn: ReadConnection, before_ms: int, limit: int) -> list[Row]:
+    """Return the keys, for DELETE_UNUSED_SESSION, of at most `limit` sessions made before that time that are over.
+
+    That is: all their tokens are gone, and no WebSocket session lives by them.
+    """
+    return conn.all(_FETCH_UNUSED_SESSIONS, (before_ms, limit))

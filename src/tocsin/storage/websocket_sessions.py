@@ -43,6 +43,21 @@ CLAIM_SESSION = Statement(
 DELETE_SESSION = Statement(
     "delete_websocket_session", delete(websocket_session).where(*_key), ("k_account", "k_session")
 )
+DELETE_LOST_SESSION = Statement(
+    "delete_lost_websocket_session",
+    delete(websocket_session).where(
+        *_key, websocket_session.c.epoch == bindparam("k_epoch"), websocket_session.c.disconnected_ms.is_not(None)
+    ),
+    ("k_account", "k_session", "k_epoch"),
+)
+_FETCH_LOST = Statement(
+    "fetch_lost_websocket_sessions",
+    select(websocket_session.c.account_id, websocket_session.c.session_id, websocket_session.c.epoch)
+    .where(websocket_session.c.disconnected_ms < bindparam("before_ms"))
+    .order_by(websocket_session.c.account_id, websocket_session.c.session_id)
+    .limit(bindparam("at_most")),
+    ("before_ms", "at_most"),
+)
 _FETCH = Statement("fetch_websocket_session", select(websocket_session).where(*_key), ("k_account", "k_session"))
 _FETCH_OF_GATEWAY = Statement(
     "fetch_websocket_sessions_of_gateway",
@@ -84,3 +99,8 @@ def fetch_session(conn: ReadConnection, account_id: AccountId, session_id: Sessi
 def fetch_sessions_of_gateway(conn: ReadConnection, gateway: str) -> list[SessionRow]:
     """Return every session whose holder is `gateway`."""
     return [SessionRow(*row) for row in conn.all(_FETCH_OF_GATEWAY, (gateway,))]
+
+
+def fetch_lost_sessions(conn: ReadConnection, before_ms: int, limit: int) -> list[Row]:
+    """Return the keys, for DELETE_LOST_SESSION, of at most `limit` sessions that lost their socket before that time."""
+    return conn.all(_FETCH_LOST, (before_ms, limit))
