@@ -31,7 +31,8 @@ from tocsin.api.dispatch import Dispatcher
 from tocsin.api.platform import PlatformApi
 from tocsin.api.request import BaseUrl
 from tocsin.api.subscriptions import SubscriptionRoutes
-from tocsin.api.websocket import FrameRequests, socket_protocol
+from tocsin.api.frame_requests import FrameRequests
+from tocsin.api.websocket import socket_protocol
 from tocsin.delivery.gateway import Gateway, GatewayParts
 from tocsin.domain.directory import Identity
 from tocsin.domain.entry import Happened, MessageChange

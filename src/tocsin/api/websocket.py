@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, urlsplit
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # in the extension, not in its stub
 
-from tocsin.api.frame_requests import FrameRequests as FrameRequests
 from tocsin.delivery.gateway import Gateway
 from tocsin.delivery.live_session import LiveSession
 from tocsin.telemetry.logs import get_logger

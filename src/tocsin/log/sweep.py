@@ -53,6 +53,8 @@ class Sweep:
         self._clock = clock
         self._since_ms: int | None = None
         self._whole_at = clock.monotonic()
+        self.begun = asyncio.Event()
+        """Set once the first sweep has told of everything that the last run left behind."""
 
     async def run(self) -> None:
         """Sweep until cancelled. A database that is away is asked again at the next turn."""
@@ -69,6 +71,7 @@ class Sweep:
             await self._whole()
             self._whole_at = self._clock.monotonic() + WHOLE_EVERY_S
         await self._touched()
+        self.begun.set()
 
     async def _whole(self) -> None:
         after = AccountId(-1)

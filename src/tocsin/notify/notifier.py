@@ -184,6 +184,13 @@ class Notifier:
             self._positions.touch(account)
         await self._positions.flush(whole=True)
 
+    async def caught_up(self) -> None:
+        """Wait until what the last run left behind is loaded: before that, nothing of it is known to be due."""
+        await self._sweep.begun.wait()
+        while self._loading:
+            self._room.clear()
+            await self._room.wait()
+
     async def flush(self) -> None:
         """Write the positions that have moved, now."""
         await self._positions.flush()

@@ -37,10 +37,12 @@ class Server:
         self._dispatcher = make_dispatcher(around, rooms, [*more, *clock_routes])
         self._gateway = make_gateway(around, rooms, self._dispatcher, session_key)
         notifying = rooms.notifying
-        driven = (notifying.expiry, self._gateway)
-        # Those that sleep until they are due by themselves are stepped through only when the clock jumps.
-        self._driven = Clockwork(around.clock, driven)
-        self._stepped = Clockwork(around.clock, (rooms.work, notifying.notifier, *driven))
+        around.tail.follow(self._gateway)
+        self._clockwork = Clockwork(
+            around.clock,
+            (notifying.expiry, self._gateway),
+            self_driven=(rooms.work, notifying.notifier, rooms.housekeeping),
+        )
         self._loops: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
         rooms.health.add("server", self._check)
@@ -57,7 +59,8 @@ class Server:
             ("notifier", notifying.notifier.run()),
             ("work", self._rooms.work.run()),
             ("attempts", notifying.attempts.run()),
-            ("clockwork", self._driven.run()),
+            ("clockwork", self._clockwork.run()),
+            ("housekeeping", self._rooms.housekeeping.run()),
             ("gateway", self._tick()),
             ("http", self._http.serve(sockets=[listener])),
         ):
@@ -88,7 +91,7 @@ class Server:
             with suppress(asyncio.CancelledError):
                 await next(loop for loop in self._loops if loop.get_name() == "http")
         rooms.work.stop()
-        self._driven.stop()
+        self._clockwork.stop()
         await notifying.notifier.stop()
         await notifying.transport.close(GRACE_S)
         await notifying.attempts.close()
@@ -110,8 +113,13 @@ class Server:
             await asyncio.sleep(GATEWAY_TICK_S)
 
     async def _advance(self, seconds: float) -> int:
+        notifier = self._rooms.notifying.notifier
+        await notifier.caught_up()
         try:
-            return await self._stepped.advance(seconds)
+            now_ms = await self._clockwork.advance(seconds)
+            # Hours may have passed in a moment: what they brought is not left to the next batch of positions.
+            await notifier.flush()
+            return now_ms
         finally:
             self._around.clock_moved()
 

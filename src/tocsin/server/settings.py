@@ -59,6 +59,10 @@ class Settings:
         default=(), metadata=_means("networks (CIDR) that webhooks may reach although they are private")
     )
     access_token_s: int = field(default=3600, metadata=_means("lifetime of an access token, seconds (600-3600)"))
+    log_days: int = field(
+        default=7, metadata=_means("days for which the log of changes is kept, and with it what is still undelivered")
+    )
+    attempt_days: int = field(default=30, metadata=_means("days for which attempts to deliver are kept"))
     log_level: str = field(default="info", metadata=_means("debug, info, warning or error"))
 
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -175,9 +179,13 @@ def _not_a(kind: type, value: object, place: str) -> SettingError:
     return SettingError(f"{place}: {said} is not {_WORDS.get(kind, 'a text')}")
 
 
+_RANGES = {"port": (0, 65_535), "access_token_s": (600, 3_600), "log_days": (1, 3_650), "attempt_days": (1, 3_650)}
+
+
 def _check(settings: Settings, places: Mapping[str, str]) -> None:
-    if not 0 <= settings.port <= 65_535:
-        raise SettingError(f"{places['port']}: {settings.port} is not between 0 and 65535")
+    for name, (least, most) in _RANGES.items():
+        if not least <= getattr(settings, name) <= most:
+            raise SettingError(f"{places[name]}: {getattr(settings, name)} is not between {least} and {most}")
     for name in ("trusted_proxies", "allow_networks"):
         for text in getattr(settings, name):
             try:
@@ -190,8 +198,6 @@ def _check(settings: Settings, places: Mapping[str, str]) -> None:
         )
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"{places['log_level']}: {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
-    if not 600 <= settings.access_token_s <= 3600:
-        raise SettingError(f"{places['access_token_s']}: {settings.access_token_s} is not between 600 and 3600")
     if not 0 < settings.delivery_timeout_s <= 60:
         raise SettingError(
             f"{places['delivery_timeout_s']}: {settings.delivery_timeout_s:g} is not more than 0 and at most 60"

@@ -14,6 +14,7 @@ from tocsin.api.app import AsgiApp, make_app
 from tocsin.api.attempts import Attempts
 from tocsin.api.call import Route
 from tocsin.api.dispatch import Dispatcher
+from tocsin.api.frame_requests import FrameRequests
 from tocsin.api.inbound import Inbound
 from tocsin.api.messages import Messages
 from tocsin.api.oauth import OAuthApi
@@ -22,7 +23,7 @@ from tocsin.api.platform import PlatformApi
 from tocsin.api.request import BaseUrl
 from tocsin.api.sending import SentMessages
 from tocsin.api.subscriptions import SubscriptionRoutes
-from tocsin.api.websocket import FrameRequests, socket_protocol
+from tocsin.api.websocket import socket_protocol
 from tocsin.carriers.dispatcher import Dispatcher as CarrierDispatcher
 from tocsin.carriers.loopback import Loopback
 from tocsin.delivery.attempts import AttemptLog
@@ -53,6 +54,7 @@ from tocsin.notify.envelopes import Renderer
 from tocsin.notify.notifier import Notifier, NotifierSettings
 from tocsin.notify.outside import Outside
 from tocsin.notify.session_feed import FeedParts, SessionFeeds
+from tocsin.server.housekeeping import Ages, Housekeeping
 from tocsin.server.rights import CurrentRights, LoadsWithRights, SessionsWithRights
 from tocsin.server.settings import Settings
 from tocsin.storage.store import Store
@@ -128,13 +130,14 @@ class Rooms:
     reading: Reading
     receiving: Receiving
     work: WorkLoop
+    housekeeping: Housekeeping
     tasks: Tasks
     health: Health
     routes: Sequence[Route]
 
     def due_sources(self, gateway: Gateway) -> tuple[Sequence[DueSource], Sequence[DueSource]]:
         """Those that look after themselves while wall time goes its way, and those that must be looked after."""
-        return (self.work, self.notifying.notifier), (self.notifying.expiry, gateway)
+        return (self.work, self.notifying.notifier, self.housekeeping), (self.notifying.expiry, gateway)
 
 
 async def read_secrets(store: Store) -> Secrets:
@@ -162,6 +165,8 @@ def wire(around: Surroundings, secrets: Secrets) -> Rooms:
     work = WorkLoop(store.readers, store.writer, clock, {SUBMIT: dispatcher}, OWNER)
     tail.follow(work)
     notifying = _notifying(around, secrets, people, tasks)
+    ages = Ages(around.settings.log_days, around.settings.attempt_days)
+    housekeeping = Housekeeping(store, clock, notifying.notifier, ages, around.metrics)
     routes = [
         *OAuthApi(clients=people.clients, grants=people.grants, sessions=people.sessions).routes(),
         *PlatformApi(find_account=people.directory.account, is_limited=lambda: False).routes(),
@@ -172,7 +177,7 @@ def wire(around: Surroundings, secrets: Secrets) -> Rooms:
         *Attempts(notifying.attempts).routes(),
         *Operations(health, around.metrics).routes(),
     ]
-    return Rooms(people, notifying, reading, receiving, work, tasks, health, routes)
+    return Rooms(people, notifying, reading, receiving, work, housekeeping, tasks, health, routes)
 
 
 def _people(around: Surroundings, secrets: Secrets) -> People:
@@ -257,6 +262,7 @@ def make_gateway(around: Surroundings, rooms: Rooms, dispatcher: Dispatcher, key
         rooms.notifying.feeds,
         rooms.notifying.session_subscriptions,
         key,
+        tasks=rooms.tasks,
     )
     return Gateway(parts, FrameRequests(dispatcher, around.base_url))
 
