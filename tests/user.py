@@ -46,9 +46,9 @@ class User:
     async def subscribe(self, address: str, *filters: str, **more: Any) -> dict[str, Any]:
         """Have `address` told of `filters`; `more` are other members of the request."""
         delivery = {"transportType": "WebHook", "address": address}
-        return await self.ask(
-            "POST", SUBSCRIPTIONS, json={"eventFilters": list(filters), "deliveryMode": delivery, **more}
-        )
+        wish = {"eventFilters": list(filters), "deliveryMode": delivery, **more}
+        made: dict[str, Any] = await self.ask("POST", SUBSCRIPTIONS, json=wish)
+        return made
 
     async def send_sms(self, to: Sequence[str], text: str) -> dict[str, Any]:
         """Send from the extension's own number; return the message as it was answered."""
@@ -57,11 +57,13 @@ class User:
             "to": [{"phoneNumber": number} for number in to],
             "text": text,
         }
-        return await self.ask("POST", f"{self.path}/sms", json=body)
+        sent: dict[str, Any] = await self.ask("POST", f"{self.path}/sms", json=body)
+        return sent
 
     async def message(self, message_id: object) -> dict[str, Any]:
         """One message of the own mailbox."""
-        return await self.ask("GET", f"{self.store}/{message_id}")
+        kept: dict[str, Any] = await self.ask("GET", f"{self.store}/{message_id}")
+        return kept
 
     async def messages(self, **query: Any) -> list[dict[str, Any]]:
         """The newest messages of the own mailbox."""

@@ -41,16 +41,16 @@ class Bad:
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
-def sms(code: str, parameter: str | None, status: int = 400, **body: Any) -> Bad:
+def sms(code: str, parameter: str | None, status: int = 400, /, **body: Any) -> Bad:
     """A request to send an SMS."""
     return Bad("POST", "sms", status, code, parameter, {"json": body})
 
 
-def subscription(code: str, parameter: str | None, status: int = 400, **body: Any) -> Bad:
+def subscription(code: str, parameter: str | None, status: int = 400, /, **body: Any) -> Bad:
     return Bad("POST", SUBSCRIPTIONS, status, code, parameter, {"json": body})
 
 
-def inbound(code: str, parameter: str | None, status: int = 400, **body: Any) -> Bad:
+def inbound(code: str, parameter: str | None, status: int = 400, /, **body: Any) -> Bad:
     return Bad("POST", INBOUND, status, code, parameter, {"json": body})
 
 

@@ -211,7 +211,7 @@ async def test_a_public_url_begins_every_uri(tmp_path: Path) -> None:
         assert sandbox.env["RINGCENTRAL_SERVER_URL"] == public
         # The env file tells what the world uses; here we go by the port itself.
         sandbox.env["RINGCENTRAL_SERVER_URL"] = f"http://127.0.0.1:{port}"
-        sandbox.control.base_url = sandbox.url  # type: ignore[assignment]  # it takes a text
+        sandbox.control.base_url = sandbox.url
         async with logged_in(sandbox) as ada:
             wstoken = await ada.ask("POST", "/restapi/oauth/wstoken")
             assert wstoken["uri"] == "wss://tocsin.example.com/sandbox/ws"

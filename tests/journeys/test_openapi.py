@@ -187,8 +187,11 @@ async def create_sms(world: World) -> list[httpx2.Response]:
 async def create_mms(world: World) -> list[httpx2.Response]:
     ada, path = world.ada, f"{world.ada.path}/mms"
     document = f'{{"from":{{"phoneNumber":"{ada.number}"}},"to":[{{"phoneNumber":"{world.uma.number}"}}]}}'
-    parts = [("json", (None, document, "application/json")), ("attachment", ("dot.gif", GIF, "image/gif"))]
-    return [await ada.http.post(path, files=parts), await ada.http.post(path, files=parts[:1])]
+    text_part, file_part = (None, document, "application/json"), ("dot.gif", GIF, "image/gif")
+    return [
+        await ada.http.post(path, files=[("json", text_part), ("attachment", file_part)]),
+        await ada.http.post(path, files=[("json", text_part)]),
+    ]
 
 
 @operation("createInternalTextMessage")
@@ -223,7 +226,9 @@ async def read_message(world: World) -> list[httpx2.Response]:
         await world.get(f"{store}/{one}"),
         await world.get(f"{store}/{other}"),
         await world.get(f"{store}/{UNKNOWN_ID}"),
-        await world.get(f"{store}/{one},{UNKNOWN_ID}", headers={"Accept": "application/json"}),
+        await world.get(
+            f"{store}/{one},{UNKNOWN_ID}", headers={"Accept": "application/vnd.ringcentral.multipart+json"}
+        ),
     ]
 
 

@@ -133,7 +133,7 @@ async def test_a_dead_receiver_is_blacklisted_and_comes_back(sandbox: Sandbox, a
     shown = await ada.ask("GET", path_of(made))
     assert shown["status"] == "Blacklisted"
     assert "503" in shown["blacklistedData"]["reason"]
-    assert datetime.fromisoformat(shown["blacklistedData"]["blacklistedAt"])
+    assert datetime.fromisoformat(shown["blacklistedData"]["blacklistedAt"]) < expiry(shown)
 
     # While it is blacklisted nothing is sent, and everything is kept for it.
     sent_so_far = len(receiver.received)

@@ -13,7 +13,7 @@ from tocsin.domain.clock import Clock
 from tocsin.domain.conversation import conversation_id
 from tocsin.domain.directory import Account, Extension
 from tocsin.domain.errors import InvalidParameter, Refused
-from tocsin.domain.ids import AccountId, ExtensionId, MessageId, Seq
+from tocsin.domain.ids import MAX_ID, AccountId, ExtensionId, MessageId, Seq
 from tocsin.domain.message import (
     Availability,
     Direction,
@@ -133,9 +133,11 @@ class Pager:
     async def _recipients(self, account: Account, order: PagerOrder) -> list[Extension]:
         parties = order.recipients
         if order.reply_on is not None:
-            answered = await self._readers.run(
-                fetch_message, order.account_id, order.extension_id, MessageId(order.reply_on)
-            )
+            answered = None
+            if 0 < order.reply_on <= MAX_ID:
+                answered = await self._readers.run(
+                    fetch_message, order.account_id, order.extension_id, MessageId(order.reply_on)
+                )
             # Whoever takes part in a thread has its messages in the own mailbox.
             if answered is None or answered.type is not MessageType.PAGER:
                 raise Refused("MSG-326", "Sender is not a participant of the conversation", parameter="replyOn")

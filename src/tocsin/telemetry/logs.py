@@ -28,6 +28,8 @@ finally:
 _OWN_KEYS = frozenset({"timestamp", "level", "logger"})
 _CHATTY = ("uvicorn.error", "tocsin.websocket")
 """Loggers of libraries that tell of every start and every socket."""
+_ANSWERED = "python_multipart"
+"""Warns of each body that it can't read, which is the client's business: it is told so, with a code."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -54,6 +56,7 @@ def configure_logs(stream: TextIO = sys.stderr, *, level: str = "INFO", pretty: 
     root.handlers[:] = [handler]
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger(_ANSWERED).setLevel(logging.ERROR)
     # Our own lines do not take the way through logging: it makes each three times as dear.
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *_chain(), *rendering],
