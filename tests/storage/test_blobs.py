@@ -163,3 +163,32 @@ async def test_the_collector_passes_many_pages(store: Store) -> None:
     await asyncio.gather(*(store.blobs.put(account, b"%d" % n) for n in range(130) for account in (ACCOUNT, OTHER)))
     assert await store.blobs.collect(LATER) == 260
     assert {row[1] for row in await fetch_rows(store, "blob")} == {ref.key for ref in kept}
+
+
+async def test_files_without_a_row_go_when_they_are_old(store: Store, tmp_path: Path) -> None:
+    kept = await store.blobs.put(ACCOUNT, b"kept")
+    stray, fresh = [path_of(tmp_path, f"{sha256(content).hexdigest()}.1") for content in (b"stray", b"fresh")]
+    for path in (stray, fresh):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"left by a crash")
+    for path in (stray, path_of(tmp_path, kept.key)):
+        os.utime(path, (1, 1))
+    assert await store.blobs.remove_strays(3600) == 1
+    assert files(tmp_path) == sorted([kept.key, fresh.name])
+    assert await read(store, ACCOUNT, kept.key) == b"kept"
+
+
+async def test_a_file_that_is_being_given_a_row_is_no_stray(store: Store, tmp_path: Path) -> None:
+    path = path_of(tmp_path, f"{sha256(b'content').hexdigest()}.1")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"content")
+    os.utime(path, (1, 1))
+    _, refs = await asyncio.gather(
+        store.blobs.remove_strays(3600),
+        asyncio.gather(*(store.blobs.put(ACCOUNT, b"content") for _ in range(3))),
+    )
+    assert {await read(store, ACCOUNT, ref.key) for ref in refs} == {b"content"}
+
+
+def path_of(folder: Path, key: str) -> Path:
+    return folder / "blobs" / str(ACCOUNT) / key[:2] / key
