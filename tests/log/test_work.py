@@ -102,6 +102,24 @@ async def test_due_rows_run_once_and_later_ones_wait(tmp_path: Path) -> None:
         assert loop.next_due_ms() is None
 
 
+async def test_what_is_being_worked_on_is_due_now_so_that_a_jumping_clock_waits_for_it(tmp_path: Path) -> None:
+    clock, tail = ManualClock(), Tail()
+    async with open_test_store(tmp_path, tail, clock) as store:
+        worker = Worker(store)
+        worker.held.clear()
+        loop = make(store, clock, worker, tail)
+        running = asyncio.create_task(loop.run())
+        await put(store, row(1), row(2, START + 9_000))
+        await worker.ran.wait()
+        assert loop.next_due_ms() == START
+        waiting = asyncio.create_task(loop.run_due())
+        worker.held.set()
+        await waiting
+        assert loop.next_due_ms() == START + 9_000
+        loop.stop()
+        await running
+
+
 async def test_rows_of_an_earlier_process_are_found_by_the_sweep(tmp_path: Path) -> None:
     async with open_test_store(tmp_path) as store:
         await put(store, row(1), row(2, kind="unknown here"))

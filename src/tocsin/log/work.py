@@ -78,7 +78,16 @@ class WorkLoop:
             self._woken.set()
 
     def next_due_ms(self) -> int | None:
-        """See DueSource. A row that is gone by then costs a look, nothing more."""
+        """See DueSource. A row that is gone by then costs a look, nothing more.
+
+        What is being worked on is due now: a clock that jumps must not overtake it.
+        """
+        if self._running or self._starting.locked():
+            return self._clock.now_ms()
+        return self._next_start_ms()
+
+    def _next_start_ms(self) -> int | None:
+        """When the next row is to be started."""
         self._drop_outdated()
         known = [at for at in (self._heap[0][0] if self._heap else None, self._later_ms) if at is not None]
         return min(known, default=None)
@@ -119,7 +128,7 @@ class WorkLoop:
 
     async def _pause(self, longest_s: float) -> None:
         """Wait for the next due row, a wake-up, or `longest_s`."""
-        due_ms = None if len(self._running) >= MAX_RUNNING else self.next_due_ms()
+        due_ms = None if len(self._running) >= MAX_RUNNING else self._next_start_ms()
         wait_s = longest_s if due_ms is None else min(longest_s, (due_ms - self._clock.now_ms()) / 1000)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, wait_s)):
