@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 from argon2 import PasswordHasher
 
+from tests.clocks import ManualClock
 from tests.storing import open_test_store
 from tocsin.api.app import make_app
 from tocsin.api.call import Route
@@ -32,7 +33,6 @@ from tocsin.directory.seed_file import SeedPlan, default_plan
 from tocsin.directory.seeding import Seeded, Seeding
 from tocsin.directory.sessions import Sessions
 from tocsin.directory.tokens import TokenMaker
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.entry import DirectoryChange, DirectoryScope
 from tocsin.domain.ids import AccountId, ExtensionId
 from tocsin.log.tail import EntryListener

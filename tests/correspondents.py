@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.clocks import ManualClock
 from tests.storing import open_test_store
 from tocsin.carriers.contract import Carrier
 from tocsin.carriers.dispatcher import Dispatcher
 from tocsin.carriers.loopback import Loopback
 from tocsin.directory.cache import Directory
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.directory import (
     Account,
     Extension,

@@ -28,10 +28,10 @@ from tests.subscribing import Handshakes
 from tocsin.api.app import make_app
 from tocsin.api.call import Access, Call, Reply, Route, json_reply
 from tocsin.api.dispatch import Dispatcher
+from tocsin.api.frame_requests import FrameRequests
 from tocsin.api.platform import PlatformApi
 from tocsin.api.request import BaseUrl
 from tocsin.api.subscriptions import SubscriptionRoutes
-from tocsin.api.frame_requests import FrameRequests
 from tocsin.api.websocket import socket_protocol
 from tocsin.delivery.gateway import Gateway, GatewayParts
 from tocsin.domain.directory import Identity

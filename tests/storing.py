@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tocsin.domain.clock import Clock, ManualClock
+from tests.clocks import ManualClock
+from tocsin.domain.clock import Clock
 from tocsin.storage.store import Store, open_store
 from tocsin.storage.unit import CommitListener, Committed
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+from tests.clocks import ManualClock
 from tests.storing import RecordingListener, open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.directory import Account, Extension, ExtensionStatus, Identity, Permission, Role, Scope
 from tocsin.domain.entry import Happened, MessageChange
 from tocsin.domain.handshake import HandshakePassed, HandshakeResult

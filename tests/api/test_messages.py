@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.clocks import ManualClock
 from tests.goldens import Golden
 from tests.openapi import assert_valid
 from tests.stored_messages import (
@@ -24,7 +25,6 @@ from tocsin.api.app import make_app
 from tocsin.api.dispatch import Dispatcher
 from tocsin.api.messages import Messages
 from tocsin.api.request import BaseUrl
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.directory import Account, Extension, ExtensionStatus, Identity, Permission, Role, Scope
 from tocsin.domain.errors import Unauthenticated
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, SessionId

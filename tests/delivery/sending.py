@@ -7,12 +7,12 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from tests.clocks import ManualClock
 from tocsin.delivery.egress import LOOPBACK, Egress, Lookup, Network, look_up
 from tocsin.delivery.http_client import ClientLimits, HttpClient
 from tocsin.delivery.webhook import WebhookTransport
 from tocsin.delivery.wheel import TimerWheel
 from tocsin.domain.attempt import Delivered, Failed, Outcome
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.delivery import Delivery
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, Seq, SubscriptionId
 from tocsin.domain.subscription import Subscription, SubscriptionStatus, TransportType

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.clocks import ManualClock
 from tests.storing import open_test_store
 from tocsin.delivery.gateway import Gateway, GatewayParts
 from tocsin.delivery.live_session import Answer, LiveSession
 from tocsin.delivery.websocket import WebSocketSession
 from tocsin.delivery.wsc import SessionContext
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.directory import Identity, Scope
 from tocsin.domain.entry import DirectoryChange, DirectoryScope, SubscriptionChange
 from tocsin.domain.errors import StoreUnavailable, Unauthenticated

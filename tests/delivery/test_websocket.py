@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.clocks import ManualClock
 from tocsin.delivery.websocket import Place, SessionTimes, WebSocketSession
 from tocsin.delivery.wsc import SessionContext, read_context
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.directory import Identity
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, SessionId
 from tocsin.wire.frames import SessionLimits

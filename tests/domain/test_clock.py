@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.domain.clock import EPOCH, ManualClock, SystemClock, to_datetime, to_ms
+from tests.clocks import ManualClock
+from tocsin.domain.clock import EPOCH, SystemClock, to_datetime, to_ms
 
 # From the epoch to the last millisecond that datetime knows.
 MILLISECONDS = st.integers(0, 253_402_300_799_999)

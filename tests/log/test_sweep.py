@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tocsin.domain.clock import ManualClock
+from tests.clocks import ManualClock
 from tocsin.domain.ids import AccountId, Seq
 from tocsin.log.sweep import MARGIN_MS, WHOLE_EVERY_S, Sweep
 

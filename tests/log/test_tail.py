@@ -48,12 +48,3 @@ def test_one_that_raises_is_logged_and_harms_no_other(caplog: pytest.LogCaptureF
     tail.follow(hearing)
     tail.committed(Committed({ONE: changes(1)}, []))
     assert hearing.heard == [(ONE, [1])]
-
-
-def test_who_leaves_hears_no_more() -> None:
-    tail, hearing, other = LocalTail(), Hearing(), Hearing()
-    tail.follow(hearing)
-    tail.follow(other)
-    tail.leave(hearing)
-    tail.committed(Committed({ONE: changes(1)}, []))
-    assert (hearing.heard, other.heard) == ([], [(ONE, [1])])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.clocks import ManualClock
 from tests.storing import open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.entry import Entry, Happened, MessageChange, Notice
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.domain.event_filter import parse_event_filter

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.clocks import ManualClock
 from tests.storing import open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.ids import AccountId, WorkId
 from tocsin.domain.work import WorkRow
 from tocsin.log.work import HORIZON_MS, MAX_RUNNING, WorkLoop

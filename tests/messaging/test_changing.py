@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clocks import ManualClock
 from tests.stored_messages import (
     ACCOUNT,
     INBOUND_SMS,
@@ -17,7 +18,6 @@ from tests.stored_messages import (
     with_id,
 )
 from tests.storing import open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.entry import Entry, Happened, MessageChange
 from tocsin.domain.errors import NotFound, Stale
 from tocsin.domain.ids import MessageId

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.clocks import ManualClock
 from tests.stored_messages import ACCOUNT, CREATED_MS, INBOUND_SMS, MAILBOX, OTHER_MAILBOX, media, store_messages
 from tests.storing import open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.errors import NotFound
 from tocsin.domain.ids import AccountId, AttachmentId, MessageId
 from tocsin.domain.message import Availability

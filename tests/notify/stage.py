@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import bindparam, update
 
+from tests.clocks import ManualClock
+from tests.earplugs import Earplugs
 from tocsin.domain.attempt import AttemptRecord, Delivered, Failed, FailureKind, Outcome
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.delivery import Delivery
 from tocsin.domain.entry import Happened, MessageChange, Notice, SubscriptionChange
 from tocsin.domain.event_filter import parse_event_filter
@@ -157,13 +158,14 @@ class Stage:
             asyncio.get_running_loop().call_later,
             self.settings,
         )
-        self.tail.follow(self._notifier)
+        self._ears = Earplugs(self._notifier)
+        self.tail.follow(self._ears)
         self._running = asyncio.create_task(self._notifier.run())
 
     async def crash(self) -> None:
         """Drop the notifier where it stands: nothing is finished, nothing written."""
         assert self._running is not None
-        self.tail.leave(self.notifier)
+        self._ears.deaf = True
         self._running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._running

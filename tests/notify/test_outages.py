@@ -20,8 +20,8 @@ from tests.notify.stage import (
 from tocsin.domain.attempt import Delivered, Failed, FailureKind, Outcome
 from tocsin.domain.delivery import Delivery
 from tocsin.domain.ids import SubscriptionId
-from tocsin.domain.subscription import SubscriptionStatus
-from tocsin.storage.positions import fetch_gaps, fetch_outage, fetch_positions
+from tocsin.domain.subscription import Outage, SubscriptionStatus
+from tocsin.storage.positions import fetch_gaps, fetch_positions
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +126,12 @@ async def test_ten_minutes_of_failure_blacklist_and_a_handshake_brings_everythin
     assert new_ids_of(stage.receivers.taken) == [marker, first, later]
 
 
+async def outage_of(stage: Stage) -> Outage | None:
+    """The outage as it is stored."""
+    row = (await stage.store.readers.run(fetch_positions, ACCOUNT)).subscriptions.get(SUB)
+    return None if row is None else row.outage
+
+
 async def test_restarts_do_not_reset_the_outage_clock(stage: Stage) -> None:
     await stage.subscribe(STORE.format("~"))
     await stage.subscribe(STORE.format(BOB), name="witness")
@@ -133,12 +139,12 @@ async def test_restarts_do_not_reset_the_outage_clock(stage: Stage) -> None:
     await stage.receive()
     await stage.receivers.until_sent(1)
     await stage.notifier.flush()
-    began = await stage.store.readers.run(fetch_outage, ACCOUNT, SUB)
+    began = await outage_of(stage)
     assert began is not None
     for _ in range(11):
         await stage.restart()
         await stage.receivers.until_told(await stage.receive(BOB))  # the account has been loaded
-        outage = await stage.store.readers.run(fetch_outage, ACCOUNT, SUB)
+        outage = await outage_of(stage)
         assert outage is not None
         assert outage.failing_since_ms == began.failing_since_ms
         await stage.advance(60)

@@ -11,8 +11,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from tests.clocks import ManualClock
+from tests.earplugs import Earplugs
 from tests.storing import open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.entry import (
     DirectoryChange,
     DirectoryScope,
@@ -130,7 +131,8 @@ class World:
         self.feeds = SessionFeeds(
             FeedParts(store.readers, subscribed, Everything(), renderer.of_stored, renderer.of_notice, self.tasks)
         )
-        tail.follow(self.feeds)
+        self.ears = Earplugs(self.feeds)
+        tail.follow(self.ears)
 
     async def write(self, *drafts: Draft) -> None:
         await self.store.writer.apply(Unit(ACCOUNT, drafts=list(drafts)))
@@ -244,7 +246,7 @@ async def test_a_sweep_reveals_what_no_tail_brought(world: World) -> None:
     socket = Socket()
     feed, _ = await world.feeds.open(socket, None)
     await feed.release()
-    world.tail.leave(world.feeds)
+    world.ears.deaf = True
     await world.write(change(1, MAILBOX, Happened.CREATED))
     assert socket.seen == []
     world.feeds.swept(ACCOUNT, 1)
@@ -256,9 +258,9 @@ async def test_a_gap_in_the_tail_is_read_from_the_log(world: World) -> None:
     socket = Socket()
     feed, _ = await world.feeds.open(socket, None)
     await feed.release()
-    world.tail.leave(world.feeds)
+    world.ears.deaf = True
     await world.write(change(1, MAILBOX, Happened.CREATED))
-    world.tail.follow(world.feeds)
+    world.ears.deaf = False
     await world.write(change(2, MAILBOX, Happened.CREATED))
     await world.settle()
     ids = [json.loads(body)[1]["id"] for _, body, _ in socket.seen if "instant" in body]
@@ -269,7 +271,7 @@ async def test_an_entry_read_before_the_tail_tells_of_it_is_written_once(world: 
     socket = Socket()
     feed, _ = await world.feeds.open(socket, None)
     await feed.release()
-    world.tail.leave(world.feeds)
+    world.ears.deaf = True
     await world.write(change(1, MAILBOX, Happened.UPDATED))
     await world.write(change(2, MAILBOX, Happened.UPDATED))
     world.feeds.swept(ACCOUNT, 1)  # the log has both; only the first is known of
@@ -284,7 +286,7 @@ async def test_a_change_of_the_subscription_found_in_the_log_is_looked_at(world:
     socket = Socket()
     feed, _ = await world.feeds.open(socket, None)
     await feed.release()
-    world.tail.leave(world.feeds)
+    world.ears.deaf = True
     await world.write(
         Draft(SubscriptionChange, (SubscriptionId("subscription-1"),)), change(1, MAILBOX, Happened.CREATED)
     )

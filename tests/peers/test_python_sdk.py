@@ -39,7 +39,7 @@ async def listening(sdk: Any, filters: list[str]) -> AsyncIterator[asyncio.Queue
     created: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     client = sdk.create_web_socket_client()
     client.on(WebSocketEvents.receiveSubscriptionNotification, notifications.put_nowait)
-    client.on(WebSocketEvents.subscriptionCreated, lambda one: created.done() or created.set_result(one))
+    client.on(WebSocketEvents.subscriptionCreated, lambda one: None if created.done() else created.set_result(one))
     running: list[asyncio.Task[Any]] = []
     client.on(
         WebSocketEvents.connectionCreated,
@@ -84,8 +84,8 @@ async def test_receives_lists_downloads_and_reads_an_sms(tmp_path: Path) -> None
             assert [record["id"] for record in listed["records"]] == [int(stored["id"])]
             assert listed["records"][0]["from"]["name"] == "Ada Lovelace"
             for uri in (instant["body"]["attachments"][0]["uri"], listed["records"][0]["attachments"][0]["uri"]):
-                content = await asyncio.to_thread(lambda uri=uri: platform.get(uri).body())
-                assert content == b"Hello from outside"
+                content = await asyncio.to_thread(platform.get, uri)
+                assert content.body() == b"Hello from outside"
 
             await asyncio.to_thread(platform.put, f"{STORE}/{stored['id']}", {"readStatus": "Read"})
             _, updated = await asyncio.wait_for(notifications.get(), PATIENCE_S)

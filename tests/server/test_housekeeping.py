@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.clocks import ManualClock
 from tests.storage.writing import fetch_rows
 from tests.storing import open_test_store
-from tocsin.domain.clock import DueSource, ManualClock
+from tocsin.domain.clock import DueSource
 from tocsin.domain.entry import SubscriptionChange
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.domain.ids import AccountId, SubscriptionId

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.clocks import ManualClock
 from tests.storage.writing import ACCOUNT, OTHER, fetch_rows
 from tests.storing import open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.errors import NotFound, Stale, StoreUnavailable
 from tocsin.domain.ids import AccountId
 from tocsin.storage.blobs import CHUNK_BYTES, BlobRef

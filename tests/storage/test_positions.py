@@ -14,7 +14,6 @@ from tocsin.storage.positions import (
     SubscriptionPosition,
     fetch_accounts_behind,
     fetch_gaps,
-    fetch_outage,
     fetch_positions,
     put_gap,
     put_lane_position,
@@ -45,7 +44,6 @@ async def test_positions_are_read_as_they_were_put_and_replaced(tmp_path: Path) 
             {PLAIN: LanePosition(7, None), FAILED: LanePosition(8, FailedBatch(9, 12, 3, 500, 700))},
             {SUB: 1},
         )
-        assert await store.readers.run(fetch_outage, ACCOUNT, SUB) == OUTAGE
         unit = Unit(ACCOUNT)
         put_watermark(unit, 50)
         put_subscription_position(unit, SUB, None)
@@ -56,7 +54,6 @@ async def test_positions_are_read_as_they_were_put_and_replaced(tmp_path: Path) 
         assert await store.readers.run(fetch_positions, ACCOUNT) == StoredPositions(
             Seq(50), {}, {PLAIN: LanePosition(9, None)}, {SUB: 1}
         )
-        assert await store.readers.run(fetch_outage, ACCOUNT, SUB) is None
         assert await store.readers.run(fetch_gaps, ACCOUNT, SUB) == [Gap(SUB, 1, Seq(2), Seq(6), "why", 9)]
 
 

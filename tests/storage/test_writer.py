@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.clocks import ManualClock
 from tests.storage.writing import (
     ACCOUNT,
     INSERT_WORK,
@@ -22,7 +23,6 @@ from tests.storage.writing import (
     work_row,
 )
 from tests.storing import RecordingListener, open_test_store
-from tocsin.domain.clock import ManualClock
 from tocsin.domain.entry import SubscriptionChange
 from tocsin.domain.errors import Overloaded, Stale, StoreUnavailable
 from tocsin.domain.ids import AccountId, SubscriptionId

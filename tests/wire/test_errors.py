@@ -10,7 +10,7 @@ import tocsin
 from tests.openapi import assert_matches, component
 from tocsin.domain import errors
 from tocsin.domain.errors import GrantRefused, MissingScope, Refused, TocsinError, Unauthenticated
-from tocsin.wire.errors import OAUTH_STATUS_OF, STATUS_OF, error_object, render_error, status_and_code
+from tocsin.wire.errors import OAUTH_STATUS_OF, STATUS_OF, render_error, status_and_code
 
 SOURCE = Path(tocsin.__file__).parent
 RAISED = re.compile(r"(Refused|Unauthenticated|GrantRefused)\(\s*\"([A-Z]{3}-\d+)\"")
@@ -73,8 +73,3 @@ def test_a_permission_is_named_as_such() -> None:
     body = msgspec.json.decode(render_error(MissingScope("x", parameter="ReadMessages")).body)
     assert body["permissionName"] == body["errors"][0]["permissionName"] == "ReadMessages"
     assert "parameterName" not in body
-
-
-def test_one_error_of_a_batch_is_what_stands_in_errors() -> None:
-    error = Refused("CMN-102", "Resource for parameter [messageId] is not found", parameter="messageId")
-    assert error_object(error) == msgspec.json.decode(render_error(error).body)["errors"][0]

@@ -58,11 +58,6 @@ class Cache(Generic[K, V]):
             # Whoever loads may fail or be cancelled: then this caller finds nothing and loads in its place.
             await loading.wait()
 
-    def peek(self, key: K) -> V | None:
-        """The value of `key` if it is at hand."""
-        held = self._find(key)
-        return None if held is None else held.value
-
     def drop(self, key: K) -> None:
         """Forget `key`, also if it is just being loaded."""
         self._drops += 1
@@ -114,10 +109,6 @@ class Directory:
     async def account(self, account_id: AccountId) -> Account | None:
         """The account with everyone in it, or None."""
         return await self._accounts.get(account_id)
-
-    def cached(self, account_id: AccountId) -> Account | None:
-        """The account if it is at hand."""
-        return self._accounts.peek(account_id)
 
     async def owner_of(self, number: str) -> PhoneNumber | None:
         """The number (E.164 with `+`) with its account and extension, or None when it is nobody's here."""

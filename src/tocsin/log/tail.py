@@ -49,11 +49,6 @@ class LocalTail:
         if isinstance(listener, WorkListener):
             self._work = [*self._work, listener]
 
-    def leave(self, listener: EntryListener | WorkListener) -> None:
-        """Tell `listener` no more."""
-        self._entries = [one for one in self._entries if one is not listener]
-        self._work = [one for one in self._work if one is not listener]
-
     def committed(self, commit: Committed) -> None:
         """See `CommitListener`. A listener that raises is logged and harms no other: the sweep will tell it again."""
         for listener in self._entries:

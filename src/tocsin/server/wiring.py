@@ -40,7 +40,7 @@ from tocsin.directory.passwords import Passwords
 from tocsin.directory.seeding import Seeding
 from tocsin.directory.sessions import Sessions
 from tocsin.directory.tokens import TokenMaker
-from tocsin.domain.clock import DueSource, SystemClock
+from tocsin.domain.clock import SystemClock
 from tocsin.domain.subscription import TransportType
 from tocsin.log.tail import LocalTail
 from tocsin.log.work import WorkLoop
@@ -134,10 +134,6 @@ class Rooms:
     tasks: Tasks
     health: Health
     routes: Sequence[Route]
-
-    def due_sources(self, gateway: Gateway) -> tuple[Sequence[DueSource], Sequence[DueSource]]:
-        """Those that look after themselves while wall time goes its way, and those that must be looked after."""
-        return (self.work, self.notifying.notifier, self.housekeeping), (self.notifying.expiry, gateway)
 
 
 async def read_secrets(store: Store) -> Secrets:

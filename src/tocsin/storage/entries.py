@@ -75,9 +75,6 @@ FETCH_COUNTERS_TOUCHED = Statement(
     ),
     ("since_ms",),
 )
-FETCH_ALL_COUNTERS = Statement(
-    "fetch_all_counters", select(counter.c.account_id, counter.c.seq, counter.c.touched_ms), ()
-)
 FETCH_LOG_START = Statement(
     "fetch_log_start",
     select(func.min(log_entry.c.seq)).where(log_entry.c.account_id == bindparam("of_account")),
@@ -167,11 +164,6 @@ def fetch_counter(conn: ReadConnection, account_id: AccountId) -> Seq:
 def fetch_counters_touched(conn: ReadConnection, since_ms: int) -> list[tuple[AccountId, Seq, int]]:
     """Return (account, last seq, touched_ms) of the accounts whose log grew at `since_ms` or later."""
     return [(AccountId(row[0]), Seq(row[1]), row[2]) for row in conn.all(FETCH_COUNTERS_TOUCHED, (since_ms,))]
-
-
-def fetch_all_counters(conn: ReadConnection) -> list[tuple[AccountId, Seq, int]]:
-    """Return (account, last seq, touched_ms) of every account that has a log."""
-    return [(AccountId(row[0]), Seq(row[1]), row[2]) for row in conn.all(FETCH_ALL_COUNTERS)]
 
 
 class LogStart(NamedTuple):

@@ -241,12 +241,6 @@ def fetch_positions(conn: ReadConnection, account_id: AccountId) -> StoredPositi
     )
 
 
-def fetch_outage(conn: ReadConnection, account_id: AccountId, subscription_id: SubscriptionId) -> Outage | None:
-    """Return the outage that the subscription is in, if any."""
-    found = _outages(conn.all(_FETCH_SUBSCRIPTION_POSITION, (account_id, subscription_id)))
-    return found[subscription_id].outage if found else None
-
-
 def fetch_gaps(conn: ReadConnection, account_id: AccountId, subscription_id: SubscriptionId) -> list[Gap]:
     """Return what the subscription will not get by itself, oldest first."""
     return [

@@ -114,18 +114,16 @@ def render_announcement(message: Message, owner: Extension, base_url: str) -> by
     )
 
 
-def _party(party: Party) -> _Party:
-    return _Party(party.phone_number, party.extension_number, party.target, party.location, party.name)
+def _party(party: Party, info: _PhoneNumberInfo | None = None) -> _Party:
+    return _Party(party.phone_number, party.extension_number, party.target, party.location, party.name, info)
 
 
 def _sender(party: Party) -> _Party:
-    rendered = _party(party)
     info = number_info(party.phone_number) if party.phone_number is not None else None
-    if info is not None:
-        rendered.phone_number_info = _PhoneNumberInfo(
-            info.country_code, info.national_destination_code, info.subscriber_number
-        )
-    return rendered
+    if info is None:
+        return _party(party)
+    parts = _PhoneNumberInfo(info.country_code, info.national_destination_code, info.subscriber_number)
+    return _party(party, parts)
 
 
 def _attachment(part: Attachment, store: str) -> _Attachment:

@@ -172,12 +172,6 @@ def status_and_code(error: TocsinError) -> tuple[int, str]:
     return _BY_CLASS.get(type(error), (500, "CMN-203"))
 
 
-def error_object(error: TocsinError) -> dict[str, str]:
-    """One member of `errors[]`, as a batch's parts hold it too."""
-    _, code = status_and_code(error)
-    return {"errorCode": code, "message": str(error), **_attributes(error)}
-
-
 def _attributes(error: TocsinError) -> dict[str, str]:
     if error.parameter is None:
         return {}

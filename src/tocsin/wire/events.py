@@ -55,7 +55,7 @@ def render_message_store_body(
 def _render_change(change: ChangeSummary) -> str:
     ids = change.new_message_ids
     listed = f',"newMessageIds":[{",".join(map(str, ids))}]' if ids else ""
-    return f'{_TYPES[change.type]}{len(ids)},"updatedCount":{change.updated_count}{listed}}}'
+    return f'{_TYPES[change.type]}{change.new_count},"updatedCount":{change.updated_count}{listed}}}'
 
 
 def _quoted(text: str) -> str:
