@@ -83,7 +83,7 @@ def refusal(answer: httpx2.Response) -> tuple[int, str, str | None]:
     return answer.status_code, error["errorCode"], error.get("parameterName", error.get("permissionName"))
 
 
-async def test_an_sms_comes_in(tmp_path: Path) -> None:
+async def test_an_sms_comes_in(tmp_path: Path, golden: Golden) -> None:
     async with serve(tmp_path) as served:
         body = {**INBOUND, "to": [ANN_NUMBER, BOB_NUMBER, OUTSIDE], "media": [PICTURE], "carrierMessageId": "c-1"}
         answer = await served.come_in(body)
@@ -93,7 +93,7 @@ async def test_an_sms_comes_in(tmp_path: Path) -> None:
             (str(ONE), str(ANN)),
             (str(ONE), str(BOB)),
         ]
-        assert all(one["id"].isdecimal() for one in messages)
+        golden("control/received", answer.json())
         assert (await served.come_in(body)).json() == answer.json()
         assert len(served.people.heard.messages()) == 2
 

@@ -58,6 +58,18 @@ CASES: dict[str, Message] = {
         sending_attempts=2,
     ),
     "outbound-pager": PAGER,
+    "inbound-pager": replace(
+        PAGER,
+        direction=Direction.INBOUND,
+        read_status=ReadStatus.UNREAD,
+        message_status=MessageStatus.RECEIVED,
+    ),
+    "outbound-mms-group": replace(
+        OUTBOUND_SMS,
+        recipients=(Party(phone_number="+14155550199"), Party(phone_number="+14155550188", name="Cy Outside")),
+        attachments=(*INBOUND_SMS.attachments, media(100_000_000_011)),
+    ),
+    "deleted": replace(INBOUND_SMS, availability=Availability.DELETED, modified_ms=CREATED_MS + 60_000),
     "purged": replace(INBOUND_SMS, availability=Availability.PURGED, text=None, attachments=()),
 }
 
