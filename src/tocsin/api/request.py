@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import parse_qsl
@@ -80,6 +81,8 @@ class Request:
         """The method, or what a POST says it stands for (`X-HTTP-Method-Override`, `_method=`)."""
         if self.method != "POST":
             return self.method
+        if not self.query.pairs and "x-http-method-override" not in self.headers:
+            return "POST"
         header, query = self.headers.get("x-http-method-override"), self.query.first("_method")
         if header is None and query is None:
             return "POST"
@@ -176,7 +179,7 @@ class BaseUrl:
             host = _last(headers.get("x-forwarded-host")) or host
         if scheme not in ("http", "https"):
             scheme = "http"
-        if _HOST.fullmatch(host) is None:
+        if not _is_host(host):
             name, port = scope.get("server") or ("localhost", None)
             host = f"[{name}]" if ":" in name else name
             host = f"{host}:{port}" if port else host
@@ -191,6 +194,11 @@ class BaseUrl:
         except ValueError:
             return False
         return any(peer in network for network in self._trusted)
+
+
+@lru_cache(maxsize=256)  # nearly all requests name the same one
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
 
 
 def _last(header: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from tocsin.domain.ids import AccountId, ClientId, ExtensionId, PhoneNumberId, SessionId
 
@@ -74,6 +75,7 @@ SCOPE_SPELLINGS: dict[str, Scope] = {
 """Every spelling that sources use, to the scope it means."""
 
 
+@lru_cache(maxsize=1_024)  # asked before each send; apps hold few different sets
 def effective_scopes(granted: frozenset[Scope]) -> frozenset[Scope]:
     """Return `granted` and all that it implies."""
     return granted.union(*(IMPLIED_SCOPES.get(scope, frozenset()) for scope in granted))
