@@ -7,9 +7,10 @@ import contextlib
 import errno
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 
@@ -19,6 +20,10 @@ GRACE_S = 10
 """Seconds that open requests have to end."""
 BACKLOG = 2_048
 """Connections that wait to be accepted."""
+
+
+MakeProtocol = Callable[..., asyncio.Protocol]
+"""Makes the protocol of one WebSocket upgrade, of uvicorn's arguments."""
 
 
 class CannotListen(Exception):
@@ -62,14 +67,12 @@ def bind(host: str, port: int) -> socket.socket:
 class HttpServer(uvicorn.Server):
     """Uvicorn without its own signal handling and log lines."""
 
-    def __init__(
-        self, app: AsgiApp, socket_protocol: type[asyncio.Protocol], certificate: Certificate | None = None
-    ) -> None:
+    def __init__(self, app: AsgiApp, socket_protocol: MakeProtocol, certificate: Certificate | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http="httptools",
-                ws=socket_protocol,
+                ws=cast("type[asyncio.Protocol]", socket_protocol),  # it is only ever called
                 lifespan="off",
                 log_config=None,
                 access_log=False,

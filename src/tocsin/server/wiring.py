@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from tocsin.api.app import AsgiApp, make_app
@@ -23,7 +24,6 @@ from tocsin.api.platform import PlatformApi
 from tocsin.api.request import BaseUrl
 from tocsin.api.sending import SentMessages
 from tocsin.api.subscriptions import SubscriptionRoutes
-from tocsin.api.websocket import socket_protocol
 from tocsin.carriers.dispatcher import Dispatcher as CarrierDispatcher
 from tocsin.carriers.loopback import Loopback
 from tocsin.delivery.attempts import AttemptLog
@@ -55,6 +55,7 @@ from tocsin.notify.notifier import Notifier, NotifierSettings
 from tocsin.notify.outside import Outside
 from tocsin.notify.session_feed import FeedParts, SessionFeeds
 from tocsin.server.housekeeping import Ages, Housekeeping
+from tocsin.server.http_server import MakeProtocol
 from tocsin.server.rights import CurrentRights, LoadsWithRights, SessionsWithRights
 from tocsin.server.settings import Settings
 from tocsin.storage.store import Store
@@ -275,10 +276,18 @@ def make_dispatcher(around: Surroundings, rooms: Rooms, more: Sequence[Route]) -
 
 def make_http(
     around: Surroundings, dispatcher: Dispatcher, gateway: Gateway, tasks: Tasks
-) -> tuple[AsgiApp, type[asyncio.Protocol]]:
-    """The ASGI application, and the class that serves WebSocket upgrades."""
+) -> tuple[AsgiApp, MakeProtocol]:
+    """The ASGI application, and what makes the protocol of each WebSocket upgrade."""
+
+    @cache
+    def protocol() -> MakeProtocol:
+        # picows brings proxies and a TLS of its own: a twentieth of a start, for what comes with the first socket.
+        from tocsin.api.websocket import socket_protocol
+
+        return socket_protocol(gateway, tasks)
+
     base_url = BaseUrl(around.settings.public_url, around.settings.proxies())
-    return make_app(dispatcher, base_url), socket_protocol(gateway, tasks)
+    return make_app(dispatcher, base_url), lambda **given: protocol()(**given)
 
 
 def _allowed(settings: Settings, *, sandbox: bool) -> tuple[IPv4Network | IPv6Network, ...]:
