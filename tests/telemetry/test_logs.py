@@ -27,7 +27,7 @@ def logging_as_before() -> Iterator[None]:
 def log_everything() -> None:
     log = get_logger("tocsin.test")
     log.info("message.received", message_id=17, subject=TEXT, to=[NUMBER], access_token=TOKEN, nested={"text": TEXT})
-    logging.getLogger("uvicorn.access").info("GET /restapi?access_token=%s for %s", TOKEN, NUMBER)
+    logging.getLogger("library.access").info("GET /restapi?access_token=%s for %s", TOKEN, NUMBER)
     text = TEXT  # a local variable, which a generous traceback would print
     try:
         raise ValueError(f"no route to {NUMBER} with token={TOKEN}")
@@ -46,7 +46,7 @@ def test_elsewhere_each_line_is_a_json_object() -> None:
     assert received["timestamp"].endswith("Z")
     assert received["message_id"] == 17
     assert received["to"] == ["+1********34"]
-    assert access["logger"] == "uvicorn.access"
+    assert access["logger"] == "library.access"
     assert access["event"] == "GET /restapi?access_token=[hidden] for +1********34"
     assert "ValueError: no route to +1********34" in broke["exception"]
 

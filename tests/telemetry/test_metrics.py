@@ -12,7 +12,6 @@ def test_what_is_counted_is_rendered() -> None:
     metrics.writer_group_size.observe(256)
     metrics.writer_commit_seconds.observe(0.0003)
     metrics.ws_sessions.inc()
-    metrics.subscriptions.labels("Active").set(7)
     lines = metrics.render().decode().splitlines()
     assert 'tocsin_messages_total{direction="Inbound",type="SMS"} 1.0' in lines
     assert "tocsin_entries_total 3.0" in lines
@@ -23,7 +22,6 @@ def test_what_is_counted_is_rendered() -> None:
     assert 'tocsin_writer_group_size_bucket{le="256.0"} 1.0' in lines
     assert 'tocsin_writer_commit_seconds_bucket{le="0.0005"} 1.0' in lines
     assert "tocsin_ws_sessions 1.0" in lines
-    assert 'tocsin_subscriptions{status="Active"} 7.0' in lines
 
 
 def test_two_servers_in_one_process_count_apart() -> None:

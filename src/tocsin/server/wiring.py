@@ -54,6 +54,7 @@ from tocsin.notify.envelopes import Renderer
 from tocsin.notify.notifier import Notifier, NotifierSettings
 from tocsin.notify.outside import Outside
 from tocsin.notify.session_feed import FeedParts, SessionFeeds
+from tocsin.server.counting import EntryCounter
 from tocsin.server.housekeeping import Ages, Housekeeping
 from tocsin.server.http_server import MakeProtocol
 from tocsin.server.rights import CurrentRights, LoadsWithRights, SessionsWithRights
@@ -152,6 +153,7 @@ def wire(around: Surroundings, secrets: Secrets) -> Rooms:
     """Put the rooms together."""
     store, clock, tail = around.store, around.clock, around.tail
     tasks, health = Tasks(), Health()
+    tail.follow(EntryCounter(around.metrics))
     people = _people(around, secrets)
     tail.follow(people.directory)
     tail.follow(people.sessions)

@@ -82,7 +82,6 @@ class Metrics:
         self.writer_group_size = Distribution(_GROUP_SIZES)
         self.writer_commit_seconds = Distribution(_COMMIT_SECONDS)
         self.ws_sessions = Number()
-        self.subscriptions = Labelled("status")
         self.removed_total = Labelled("part")
 
     def render(self) -> bytes:
@@ -109,7 +108,6 @@ class Metrics:
         yield _histogram("writer_group_size", "Units committed together", self.writer_group_size)
         yield _histogram("writer_commit_seconds", "Duration of one commit of the writer", self.writer_commit_seconds)
         yield _gauge("ws_sessions", "WebSocket sessions that are connected", self.ws_sessions)
-        yield _gauge("subscriptions", "Subscriptions by status", self.subscriptions)
         yield _counter("removed", "Old things that housekeeping has removed, by part", self.removed_total)
 
 
