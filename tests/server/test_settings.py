@@ -131,3 +131,8 @@ def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(SettingError, match=r"tocsin\.toml: not TOML: "):
             load_settings({}, {}, file)
+
+
+def test_a_variable_that_is_no_setting_is_told() -> None:
+    environ = {"TOCSIN_PRT": "1", "TOCSIN_PORT": "0", "TOCSIN_REFERENCE": "/somewhere", "PATH": "/bin"}
+    assert load_settings({}, environ).unknown == ("TOCSIN_PRT",)

@@ -39,4 +39,6 @@ def dev(
     except SettingError as wrong:
         typer.echo(f"tocsin: {wrong}", err=True)
         raise typer.Exit(2) from wrong
+    for name in effective.unknown:
+        typer.echo(f"tocsin: {name} is no setting and is ignored; see --help", err=True)
     raise typer.Exit(run_dev(effective.settings))

@@ -16,6 +16,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 PREFIX = "TOCSIN_"
+NOT_SETTINGS = frozenset({"TOCSIN_REFERENCE", "TOCSIN_CRASH_SEED"})
+"""Variables of the project's own tests and benches."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -72,10 +74,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """Settings with where each value came from: "flag", "environment", the file's name, or "default"."""
+    """Settings with where each value came from: "flag", "environment", the file's name, or "default".
+
+    `unknown` are variables that look like settings and are none: a misspelt one is told, not passed over in silence.
+    """
 
     settings: Settings
     origins: Mapping[str, str]
+    unknown: tuple[str, ...] = ()
 
 
 def load_settings(
@@ -103,7 +109,9 @@ def load_settings(
     _check(settings, {name: _place(name, origin) for name, origin in origins.items()})
     if settings.public_url is not None:
         settings = replace(settings, public_url=settings.public_url.rstrip("/"))
-    return Effective(settings, MappingProxyType(origins))
+    known = {PREFIX + name.upper() for name in _KINDS}
+    unknown = (name for name in environ if name.startswith(PREFIX) and name not in known | NOT_SETTINGS)
+    return Effective(settings, MappingProxyType(origins), tuple(sorted(unknown)))
 
 
 def _place(name: str, origin: str) -> str:
