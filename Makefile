@@ -32,8 +32,8 @@ dev: $(STAMP) ## start the sandbox (options: make dev ARGS="--port 9000 --data .
 test: $(STAMP) $(NODE_STAMP) ## run all tests: SQLite, both official SDKs, crashes
 	$(PYTEST) -n $(WORKERS) -m "not soak"
 
-test-quick: $(STAMP) ## run what takes under a minute: SQLite only, no SDKs, no crashes
-	$(PYTEST) -n $(WORKERS) -m "not soak and not sdk and not crash"
+test-quick: $(STAMP) ## run what takes under a minute: SQLite only, no SDKs, no journeys, no crashes
+	$(PYTEST) -n $(WORKERS) -m "not soak and not sdk and not crash and not journey"
 
 golden: $(STAMP) ## rewrite tests/golden from what the code emits now; read the diff
 	$(PYTEST) -n 0 -m "not soak and not sdk and not crash" --golden

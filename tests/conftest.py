@@ -11,10 +11,18 @@ import pytest
 from tests.goldens import GOLDEN_DIR, Golden
 
 PEERS = Path(__file__).parent / "peers"
+JOURNEYS = Path(__file__).parent / "journeys"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite tests/golden from what the code emits now")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the journeys, which start servers of their own: what is quick leaves them out."""
+    for item in items:
+        if item.path.is_relative_to(JOURNEYS):
+            item.add_marker(pytest.mark.journey)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from openapi_schema_validator import OAS30Validator
 
-FILE = "messaging-openapi.yml"
+FILE = "reference/messaging-openapi.yml"
 
 Schema = dict[str, Any]
 

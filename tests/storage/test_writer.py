@@ -210,18 +210,6 @@ async def test_units_of_one_account_keep_their_order(store: Store) -> None:
     assert [subject for _, subject in await fetch_log(store, ACCOUNT)] == [str(number) for number in range(1_000)]
 
 
-async def test_an_account_with_much_waiting_does_not_hold_up_another(store: Store) -> None:
-    finished: list[str] = []
-
-    async def apply(account_id: AccountId, name: str) -> None:
-        await store.writer.apply(noted(account_id, name))
-        finished.append(name)
-
-    many = [apply(ACCOUNT, "many") for _ in range(2_000)]
-    await asyncio.gather(*many, apply(OTHER, "one"))
-    assert finished.index("one") < 2 * 256
-
-
 async def test_too_much_waiting_is_refused_before_it_queues(
     store: Store, monkeypatch: pytest.MonkeyPatch, listener: RecordingListener
 ) -> None:
