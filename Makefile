@@ -53,6 +53,7 @@ check: $(STAMP) ## format, lint, types, layers, dead code, dependencies, licence
 	$(BIN)/deptry src
 	$(BIN)/python -m scripts.check_licences
 	$(BIN)/python -m scripts.make_compatibility --check
+	$(BIN)/python -m scripts.make_settings --check
 
 notices: $(STAMP) ## rewrite THIRD_PARTY_NOTICES from the installed packages
 	$(BIN)/python -m scripts.check_licences --write
