@@ -39,11 +39,11 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(file: Pat
 
 def test_every_kind_of_setting_is_read_from_a_file(file: Path) -> None:
     file.write_text(
-        'tls = true\ndelivery_timeout_s = 5\naccess_token_s = 600\ntrusted_proxies = ["10.0.0.0/8", "fd00::/8"]\n'
+        'tls = true\ndelivery_timeout_s = 5\nlog_days = 30\ntrusted_proxies = ["10.0.0.0/8", "fd00::/8"]\n'
         'env_file = "~/env"\nadmin_token = "t"\npublic_url = "https://tocsin.example/base/"\n'
     )
     settings = load_settings({}, {}, file).settings
-    assert (settings.tls, settings.delivery_timeout_s, settings.access_token_s) == (True, 5.0, 600)
+    assert (settings.tls, settings.delivery_timeout_s, settings.log_days) == (True, 5.0, 30)
     assert settings.proxies() == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     assert settings.env_file == Path.home() / "env"
     assert settings.admin_token == "t"
@@ -66,7 +66,7 @@ def test_every_kind_of_setting_is_read_from_the_environment() -> None:
 
 def test_an_unknown_key_is_named_with_those_that_are_known(file: Path) -> None:
     file.write_text("prot = 8765\n")
-    with pytest.raises(SettingError, match=r"tocsin\.toml: unknown key 'prot'; known are access_token_s, .*\bport\b"):
+    with pytest.raises(SettingError, match=r"tocsin\.toml: unknown key 'prot'; known are admin_token, .*\bport\b"):
         load_settings({}, {}, file)
 
 
@@ -86,7 +86,7 @@ def test_an_unknown_key_is_named_with_those_that_are_known(file: Path) -> None:
         ("port = 65536", "port: 65536 is not between 0 and 65535"),
         ("allow_networks = ['here']", "allow_networks: 'here' is no network such as 10.0.0.0/8"),
         ("log_level = 'loud'", "log_level: 'loud' is none of debug, info, warning, error"),
-        ("access_token_s = 599", "access_token_s: 599 is not between 600 and 3600"),
+        ("log_days = 0", "log_days: 0 is not between 1 and 3650"),
         ("log_days = 0", "log_days: 0 is not between 1 and 3650"),
         ("attempt_days = 4000", "attempt_days: 4000 is not between 1 and 3650"),
         ("delivery_timeout_s = 0", "delivery_timeout_s: 0 is not more than 0 and at most 60"),

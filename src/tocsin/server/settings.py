@@ -60,7 +60,6 @@ class Settings:
     allow_networks: tuple[str, ...] = field(
         default=(), metadata=_means("networks (CIDR) that webhooks may reach although they are private")
     )
-    access_token_s: int = field(default=3600, metadata=_means("lifetime of an access token, seconds (600-3600)"))
     log_days: int = field(
         default=7, metadata=_means("days for which the log of changes is kept, and with it what is still undelivered")
     )
@@ -187,7 +186,7 @@ def _not_a(kind: type, value: object, place: str) -> SettingError:
     return SettingError(f"{place}: {said} is not {_WORDS.get(kind, 'a text')}")
 
 
-_RANGES = {"port": (0, 65_535), "access_token_s": (600, 3_600), "log_days": (1, 3_650), "attempt_days": (1, 3_650)}
+_RANGES = {"port": (0, 65_535), "log_days": (1, 3_650), "attempt_days": (1, 3_650)}
 
 
 def _check(settings: Settings, places: Mapping[str, str]) -> None:
