@@ -115,7 +115,7 @@ def test_a_public_url_is_a_base(url: str) -> None:
         ("TOCSIN_PORT", "http", "'http' is not a whole number"),
         ("TOCSIN_TLS", "maybe", "'maybe' is not true or false"),
         ("TOCSIN_DELIVERY_TIMEOUT_S", "soon", "'soon' is not a number"),
-        ("TOCSIN_ACCESS_TOKEN_S", "7200", "7200 is not between 600 and 3600"),
+        ("TOCSIN_LOG_DAYS", "7200", "7200 is not between 1 and 3650"),
     ],
 )
 def test_a_bad_variable_is_named(name: str, text: str, said: str) -> None:
