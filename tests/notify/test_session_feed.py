@@ -32,6 +32,7 @@ from tocsin.log.tail import LocalTail
 from tocsin.notify.envelopes import Renderer
 from tocsin.notify.session_feed import FeedParts, SessionFeeds, cut_range
 from tocsin.storage.entries import TRIM_LOG, fetch_entries
+from tocsin.storage.message_changes import BLANK_ANNOUNCEMENT
 from tocsin.storage.store import Store
 from tocsin.storage.unit import Draft, Unit
 from tocsin.telemetry.tasks import Tasks
@@ -220,6 +221,41 @@ async def test_recovery_goes_on_exactly_behind_the_last_frame_seen(world: World)
         # The interrupted range is cut as it was; later ranges may be cut wider, their counts adding up to the same.
         assert told(socket.seen) == told(whole.seen[cut:])
         resumed.close()
+
+
+async def purge(world: World, number: int) -> None:
+    """Blank the announcement of message `number`, whose entry has that seq, and tell of the change."""
+    unit = Unit(ACCOUNT, drafts=[change(number, MAILBOX, Happened.UPDATED)])
+    unit.add(BLANK_ANNOUNCEMENT, (ACCOUNT, number))
+    await world.store.writer.apply(unit)
+
+
+async def test_regression_recovery_loses_nothing_behind_a_purged_announcement(world: World) -> None:
+    world.subscribed.one = subscription(f"{STORE_FILTER}/instant?type=SMS")
+    first = Socket()
+    feed, _ = await world.feeds.open(first, None)
+    await feed.release()
+    await world.write(*(change(number, MAILBOX, Happened.CREATED) for number in (1, 2, 3)))
+    feed.close()
+    await purge(world, 1)
+    second = Socket()
+    resumed, _ = await world.feeds.open(second, first.seen[1][2])
+    await resumed.release()
+    await world.settle()
+    assert second.seen == [first.seen[2]]
+
+
+async def test_regression_a_purge_takes_back_what_waits_for_the_socket(world: World) -> None:
+    world.subscribed.one = subscription(f"{STORE_FILTER}/instant?type=SMS")
+    socket = Socket(writable=False)
+    feed, _ = await world.feeds.open(socket, None)
+    await feed.release()
+    await world.write(*(change(number, MAILBOX, Happened.CREATED) for number in (1, 2)))
+    await purge(world, 1)
+    socket.writable = True
+    feed.resume()
+    await world.settle()
+    assert [json.loads(body)[1]["id"] for _, body, _ in socket.seen] == ["2"]
 
 
 def told(seen: Sequence[tuple[str, str, Place]]) -> int:

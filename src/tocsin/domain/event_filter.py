@@ -59,6 +59,16 @@ class EventFilter:
             self.direction is None or self.direction is change.direction
         )
 
+    def blanked(self, change: MessageChange) -> bool:
+        """Whether `change` would fire it, had its announcement not been blanked by a purge."""
+        return (
+            self.kind is FilterKind.INSTANT
+            and change.announcement is None
+            and change.happened is Happened.CREATED
+            and change.type is MessageType.SMS
+            and change.direction is Direction.INBOUND
+        )
+
 
 class UnknownFilter(ValueError):
     """The text is no filter that we know; the message says why."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tocsin.domain.entry import Entry, Happened, MessageChange
-from tocsin.domain.event_filter import FilterKind
+from tocsin.domain.entry import Entry, MessageChange
 from tocsin.domain.ids import ExtensionId
-from tocsin.domain.message import Direction, MessageType
 from tocsin.domain.subscription import StoredFilter, Subscription
 from tocsin.storage.positions import LaneKey
 from tocsin.wire.events import Envelope
@@ -54,13 +52,9 @@ class CompiledFilter:
     def purged(self, entry: Entry) -> bool:
         """Whether `entry` would have fired this filter, had its announcement not been blanked by a purge."""
         return (
-            self.event_filter.kind is FilterKind.INSTANT
-            and self.after < entry.seq <= self.until
+            self.after < entry.seq <= self.until
             and isinstance(entry, MessageChange)
-            and entry.announcement is None
-            and entry.happened is Happened.CREATED
-            and entry.type is MessageType.SMS
-            and entry.direction is Direction.INBOUND
+            and self.event_filter.blanked(entry)
         )
 
 

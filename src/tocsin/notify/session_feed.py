@@ -12,7 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tocsin.domain.entry import DirectoryChange, DirectoryScope, Entry, MessageChange, Notice, SubscriptionChange
+from tocsin.domain.entry import (
+    DirectoryChange,
+    DirectoryScope,
+    Entry,
+    Happened,
+    MessageChange,
+    Notice,
+    SubscriptionChange,
+)
 from tocsin.domain.ids import AccountId, ExtensionId, SessionId
 from tocsin.domain.subscription import StoredFilter, Subscription
 from tocsin.storage.entries import fetch_counter, fetch_entries
@@ -117,7 +125,8 @@ def cut_range(
 ) -> list[tuple[StoredFilter, tuple[MessageChange, ...]] | Notice]:
     """Return the batches of a range in their fixed order: filter by filter, then by seq; notices last.
 
-    A coalescing filter makes one batch a mailbox, an instant one a batch a change.
+    A coalescing filter makes one batch a mailbox, an instant one a batch a change. A change whose announcement was
+    purged keeps its place, or a recovery would count those behind it wrongly; it is not written.
     """
     changes = [entry for entry in entries if isinstance(entry, MessageChange)]
     cut: list[tuple[StoredFilter, tuple[MessageChange, ...]] | Notice] = []
@@ -126,7 +135,9 @@ def cut_range(
         matched = tuple(
             change
             for change in changes
-            if change.extension_id == wanted.extension_id and stored.covers(change.seq) and wanted.matches(change)
+            if change.extension_id == wanted.extension_id
+            and stored.covers(change.seq)
+            and (wanted.matches(change) or wanted.blanked(change))
         )
         if matched and wanted.coalesces:
             cut.append((stored, matched))
@@ -193,6 +204,7 @@ class SessionFeed:
             return
         self._behind = self._behind or entries[0].seq != self._head + 1
         self._head = entries[-1].seq
+        self._behind = self._behind or self._may_purge(entries)
         if not self._behind and not self._reading:
             self._pending.extend(entries)
             self._behind = len(self._pending) > PENDING_ENTRIES
@@ -203,6 +215,18 @@ class SessionFeed:
             self._parts.tasks.start(self.release(), "websocket.reload")
         else:
             self._pump()
+
+    def _may_purge(self, entries: Sequence[Entry]) -> bool:
+        """Whether a message whose announcement is kept here was changed: the log says whether it was purged."""
+        updated = {
+            entry.message_id
+            for entry in entries
+            if isinstance(entry, MessageChange) and entry.happened is Happened.UPDATED
+        }
+        return bool(updated) and any(
+            isinstance(kept, MessageChange) and kept.announcement is not None and kept.message_id in updated
+            for kept in self._pending
+        )
 
     def _concerns(self, entries: Sequence[Entry]) -> bool:
         """Whether the subscription's rows changed (expired, cancelled over HTTP, its filters replaced), or rights."""
@@ -281,6 +305,8 @@ class SessionFeed:
         assert subscription is not None  # noqa: S101  # _write asked
         if isinstance(batch, Notice):
             uuid, envelope = self._parts.render_notice(subscription, batch)
+        elif batch[0].filter.blanked(batch[1][0]):
+            return
         elif self._parts.rights.may_receive(subscription, batch[0].filter.extension_id):
             uuid, envelope = self._parts.render(subscription, *batch)
         else:
