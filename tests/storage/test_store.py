@@ -43,6 +43,16 @@ async def test_secrets_are_made_once_and_kept_and_the_folder_is_its_owners(tmp_p
     assert sys.platform == "win32" or folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no modes there")
+@pytest.mark.anyio
+async def test_what_is_kept_in_an_open_folder_is_still_its_owners(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    async with open_test_store(tmp_path) as store:
+        await store.secret("uuid")
+        modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir() if path.suffix != ".lock"}
+    assert modes == dict.fromkeys(("tocsin.db", "tocsin.db-shm", "tocsin.db-wal", "blobs"), 0)
+
+
 @pytest.mark.anyio
 async def test_a_listener_that_fails_leaves_nobody_waiting(tmp_path: Path) -> None:
     class Broken:

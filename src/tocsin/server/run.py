@@ -71,7 +71,7 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 def _folder(settings: Settings) -> Iterator[Path]:
     """The store's folder: the one asked for, or a temporary one that goes with the process."""
     if settings.data is not None:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield settings.data
         return
     with tempfile.TemporaryDirectory(prefix="tocsin-", ignore_cleanup_errors=True) as folder:

@@ -60,6 +60,8 @@ class _Opened:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # texts and secrets: for its owner alone
         self.lock = FolderLock(folder)
         try:
+            # In a folder that others may enter the texts are still its owner's; SQLite's own files get this one's mode.
+            (folder / DATABASE).touch(mode=0o600)
             self.driver = SqliteDriver(folder / DATABASE)
             ensure_schema(self.driver)
             self.blob_folder = BlobFolder(folder / BLOBS)
