@@ -253,6 +253,9 @@ async def test_a_connection_stays_in_step_after_an_oversized_body() -> None:
         chunk = b"186A0\r\n" + b"x" * 100_000 + b"\r\n"
         chunked = post + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3 + b"0\r\n\r\n"
         assert await exchange(port, chunked + last) == [b"413", b"200"]
+        # Who asks to close and writes it all first still reads the refusal.
+        closing = post + b"Connection: close\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 8_000_000
+        assert await exchange(port, closing) == [b"413"]
         # Who waits for a 100 has sent no body: the connection ends with the answer.
         waiting = post + b"Content-Length: 300000\r\nExpect: 100-continue\r\n\r\n"
         assert await exchange(port, waiting) == [b"413"]

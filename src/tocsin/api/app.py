@@ -42,6 +42,7 @@ def make_app(dispatcher: Dispatcher, base_url: BaseUrl) -> AsgiApp:
         )
         try:
             reply = _options(dispatcher, request) if request.method == "OPTIONS" else await dispatcher.dispatch(request)
+            await body.run_out()
             await _send(send, request, reply, closing=body.must_close())
         except ClientGone:
             return

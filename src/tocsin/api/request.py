@@ -120,18 +120,30 @@ class BodyReader:
     where that will not do.
     """
 
-    __slots__ = ("_announced", "_complete", "_expects", "_receive")
+    __slots__ = ("_announced", "_closing", "_complete", "_expects", "_receive")
 
     def __init__(self, headers: Mapping[str, str], receive: Receive) -> None:
         announced = headers.get("content-length", "0")
         self._announced = int(announced) if announced.isdecimal() else 0
         self._complete = self._announced == 0 and "transfer-encoding" not in headers
         self._expects = "expect" in headers
+        self._closing = headers.get("connection", "").lower() == "close"
         self._receive = receive
 
     def must_close(self) -> bool:
         """Whether the rest of the body is too much to wait for, or may never come (its sender awaits a 100)."""
         return not self._complete and (self._expects or self._announced > DISCARD_BYTES)
+
+    async def run_out(self) -> None:
+        """Let a body that nobody reads come to its end where the connection ends with the answer; raises ClientGone.
+
+        Closing on a client that still writes would take the answer from it.
+        """
+        left = DISCARD_BYTES
+        while self._closing and left > 0 and not self._complete and not self.must_close():
+            piece, more = await self._next()
+            left -= len(piece)
+            self._complete = not more
 
     async def read(self, limit: int) -> bytes:
         """The whole body; raises BodyTooLarge, ClientGone."""
