@@ -343,3 +343,10 @@ def _check_failures(mine: list[tuple[str, Unit, asyncio.Future[Applied]]]) -> No
 
 def test_the_thread_ends_with_the_store() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tocsin-writer")]
+
+
+async def test_what_one_turn_of_the_loop_brings_is_committed_together(store: Store, groups: list[int]) -> None:
+    await store.writer.apply(noted(ACCOUNT, "before"))
+    groups.clear()
+    await asyncio.gather(*(store.writer.apply(noted(ACCOUNT, f"{number}")) for number in range(50)))
+    assert groups == [50]

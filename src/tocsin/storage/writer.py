@@ -53,7 +53,8 @@ class Writer:
         self._committed = committed
         self._on_group = on_group
         self._loop = asyncio.get_running_loop()
-        self._inbox: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._inbox: SimpleQueue[list[Waiting] | None] = SimpleQueue()
+        self._gathered: list[Waiting] = []
         self._waiting = 0
         self._waiting_of: dict[AccountId, int] = {}
         self._closed = False
@@ -79,16 +80,29 @@ class Writer:
         self._waiting += 1
         self._waiting_of[account_id] = of_account + 1
         future: asyncio.Future[Applied] = self._loop.create_future()
-        self._inbox.put(Waiting(unit, future, rows))
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(Waiting(unit, future, rows))
         return await future
 
     async def close(self) -> None:
         """Refuse new units, write those that wait, close the connection."""
         self._closed = True
+        self._hand_over()
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
     # --- on the loop
+
+    def _hand_over(self) -> None:
+        """Give the thread what one turn of the loop brought, at once.
+
+        One by one it would be woken for the first and commit that alone, while the others are still being made: a sync
+        for each, and for each of its steps a fight with the loop for the interpreter's lock.
+        """
+        if self._gathered:
+            self._inbox.put(self._gathered)
+            self._gathered = []
 
     def _resolve(self, group: Sequence[Waiting], outcomes: Sequence[Outcome], merged: Merged, seconds: float) -> None:
         waiting_of = self._waiting_of
@@ -124,10 +138,11 @@ class Writer:
         inbox = self._inbox
         arrived = inbox.qsize() if backlog else max(1, inbox.qsize())
         for _ in range(arrived if open_for_more else 0):
-            waiting = inbox.get()
-            if waiting is None:
+            gathered = inbox.get()
+            if gathered is None:
                 return False
-            backlog.add(waiting)
+            for waiting in gathered:
+                backlog.add(waiting)
         return open_for_more
 
     def _write(self, group: list[Waiting]) -> None:
