@@ -33,12 +33,16 @@ LIFE_MESSAGES = 30
 PATIENCE_S = 90.0
 
 
-def free_port() -> int:
-    """A port that every life of the server listens on, so that uris stay the same."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(dice: random.Random) -> int:
+    """A port that every life of the server listens on, so that uris stay the same.
+
+    Below those that systems give to outgoing connections, or one of another test could have it between two lives.
+    """
+    while True:
+        port = dice.randint(20_000, 30_000)
+        with contextlib.closing(socket.socket()) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Ordeal:
 
     def __init__(self, folder: Path, receiver: Receiver, dice: random.Random) -> None:
         self.folder, self.receiver, self.dice = folder, receiver, dice
-        self.options = ("--data", str(folder / "data"), "--port", str(free_port()))
+        self.options = ("--data", str(folder / "data"), "--port", str(free_port(random.Random())))
         self.sent: dict[str, Sent] = {}
         self.kill_now = asyncio.Event()
         self.acks_left = self.requests_left = -1
