@@ -87,7 +87,6 @@ def test_an_unknown_key_is_named_with_those_that_are_known(file: Path) -> None:
         ("allow_networks = ['here']", "allow_networks: 'here' is no network such as 10.0.0.0/8"),
         ("log_level = 'loud'", "log_level: 'loud' is none of debug, info, warning, error"),
         ("log_days = 0", "log_days: 0 is not between 1 and 3650"),
-        ("log_days = 0", "log_days: 0 is not between 1 and 3650"),
         ("attempt_days = 4000", "attempt_days: 4000 is not between 1 and 3650"),
         ("delivery_timeout_s = 0", "delivery_timeout_s: 0 is not more than 0 and at most 60"),
         ("delivery_timeout_s = nan", "delivery_timeout_s: nan is not more than 0 and at most 60"),

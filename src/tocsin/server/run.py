@@ -45,17 +45,37 @@ def run_dev(settings: Settings) -> int:
     """Run the sandbox until it is told to stop; return the exit code."""
     configure_logs(level=settings.log_level.upper())
     try:
-        plan = default_plan() if settings.seed is None else parse_seed(settings.seed.read_text(encoding="utf-8"))
+        plan = read_plan(settings.seed)
         with (
             _folder(settings) as folder,
             contextlib.closing(bind(settings.host, settings.port)) as listener,
             asyncio.Runner(loop_factory=_loop_factory()) as runner,
         ):
             runner.run(_sandbox(settings, folder, listener, plan))
-    except (CannotListen, SeedError, StoreInUse, SchemaTooNew, OSError, UnicodeDecodeError) as wrong:
-        print(f"tocsin: {wrong}", file=sys.stderr)
-        return USAGE_ERROR
+    except (CannotListen, SeedError, StoreInUse, SchemaTooNew) as wrong:
+        return _refuse(str(wrong))
+    except OSError as wrong:
+        return _refuse(f"{wrong.filename}: {wrong.strerror}" if wrong.filename and wrong.strerror else str(wrong))
     return 0
+
+
+def _refuse(why: str) -> int:
+    print(f"tocsin: {why}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def read_plan(seed: Path | None) -> SeedPlan:
+    """Return the company to start with: the default one without a file. Raises SeedError, which names the file."""
+    if seed is None:
+        return default_plan()
+    try:
+        return parse_seed(seed.read_text(encoding="utf-8"))
+    except OSError as wrong:
+        raise SeedError(f"{seed}: {wrong.strerror}") from wrong
+    except UnicodeDecodeError as wrong:
+        raise SeedError(f"{seed}: not TOML: {wrong}") from wrong
+    except SeedError as wrong:
+        raise SeedError(f"{seed}: {wrong}") from wrong
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
