@@ -162,6 +162,10 @@ class Stage:
         self.tail.follow(self._ears)
         self._running = asyncio.create_task(self._notifier.run())
 
+    def deafen(self, deaf: bool) -> None:
+        """Let the notifier hear nothing of the tail, or hear it again."""
+        self._ears.deaf = deaf
+
     async def crash(self) -> None:
         """Drop the notifier where it stands: nothing is finished, nothing written."""
         assert self._running is not None

@@ -1,7 +1,8 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,10 @@ from tests.notify.stage import (
 )
 from tocsin.domain.attempt import Withheld
 from tocsin.domain.delivery import Delivery
+from tocsin.domain.entry import Entry
 from tocsin.domain.ids import AccountId
 from tocsin.domain.message import Direction, MessageType
+from tocsin.notify.loading import StoreLoads
 from tocsin.notify.notifier import NotifierSettings
 from tocsin.storage.positions import fetch_gaps, fetch_positions
 from tocsin.subscriptions.units import update_unit
@@ -380,3 +383,38 @@ async def test_regression_a_renewal_at_the_last_moment_keeps_what_is_pending(sta
     stage.receivers.land()
     await stage.receive()
     await stage.receivers.until_told(pending)
+
+
+async def test_regression_a_purge_takes_back_what_is_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_it, go_on = asyncio.Event(), asyncio.Event()
+    read = StoreLoads.mailbox
+
+    async def read_slowly(*given: Any) -> Sequence[Entry]:
+        found = await read(*given)
+        found_it.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(StoreLoads, "mailbox", read_slowly)
+    async with open_stage(tmp_path, settings=NotifierSettings(memory_entries=0, grace_s=1.0)) as stage:
+        await stage.subscribe(INSTANT.format("~"))
+        await stage.subscribe(STORE.format(BOB), name="other")
+        stage.receivers.answer = lambda _: None
+        first = await stage.receive()
+        await stage.receivers.until_sent(1)
+        before, purged = await stage.receive(), await stage.receive()
+        stage.receivers.answer = lambda _: TAKEN
+        marker = await stage.receive(BOB)
+        await stage.receivers.until_told(marker)  # so `purged` waits in the log
+        stage.receivers.land()
+        await found_it.wait()
+        await stage.purge(purged)
+        marker = await stage.receive(BOB)
+        await stage.receivers.until_told(marker)  # so the purge has been read
+        go_on.set()
+        last = await stage.receive()
+        await stage.receivers.until_told(last)
+        told = [one for one in stage.receivers.sent if "instant" in one.event]
+        assert new_ids_of(told) == [first, before, last]

@@ -102,8 +102,8 @@ class Account:
             elif not compiled.coalesces and change.happened is Happened.UPDATED:
                 # It may have been purged: what is pending of it in memory must not outlive what is stored.
                 lane = self.lanes.get(compiled)
-                if lane is not None and lane.tells_of(change.message_id):
-                    lane.spill()
+                if lane is not None:
+                    lane.reread(change.message_id)
 
     def _push(self, source: Source, entry: Told, subscriber: Subscriber) -> None:
         lane = self.lanes.get(source)

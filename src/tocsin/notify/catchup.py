@@ -33,26 +33,35 @@ class CatchUp:
         self._turns.ask(partial(self._read, lane))
 
     async def _read(self, lane: Lane) -> None:
-        if not lane.closed:
-            batch = lane.batch
-            if batch is not None and batch.entries is None:
-                lane.refill_batch(await self._of_batch(lane, batch))
-            elif lane.behind_to is not None and await self._page(lane, lane.behind_to):
-                self._turns.ask(partial(self._read, lane))
-                return
+        if not lane.closed and await self._fill(lane):
+            self._turns.ask(partial(self._read, lane))
+            return
         lane.reading = False
         lane.subscriber.active -= 1
         self._ready.add(lane)
         self._ready.drain()
 
+    async def _fill(self, lane: Lane) -> bool:
+        """Read what the lane needs first, a batch or a page; whether it has to be read once more."""
+        batch = lane.batch
+        if batch is not None and batch.entries is None:
+            entries = await self._of_batch(lane, batch)
+            outdated = lane.outdated(entries)
+            if not outdated:
+                lane.refill_batch(entries)
+            return outdated
+        return lane.behind_to is not None and await self._page(lane, lane.behind_to)
+
     async def _page(self, lane: Lane, until_seq: int) -> bool:
-        """Read one page of what the lane is behind; whether there was nothing for it and there is more to read."""
+        """Read one page of what the lane is behind; whether to read on: it is out of date, or had nothing."""
         source = lane.source
         account_id = lane.subscriber.account.account_id
         entries = await self._loads.mailbox(account_id, source.mailbox, lane.read_to, until_seq, PAGE)
         read_to = until_seq if len(entries) < PAGE else entries[-1].seq
         if lane.closed:
             return False
+        if lane.outdated(entries):
+            return True
         lane.filled(self._matching(lane, entries), read_to)
         return lane.behind_to is not None and not lane.pending
 

@@ -61,12 +61,10 @@ class Dispatch:
         if lane.closed or lane.busy or self._on_quiet is not None:
             return
         now_ms = self._clock.now_ms()
-        if subscriber.over(now_ms):
-            subscriber.account.drop_lanes(subscriber)
-            self._touched(subscriber.account)
-        elif lane.empty:
+        if lane.empty:
             self._finish(lane)
-        elif not subscriber.may_send(lane):
+        elif subscriber.over(now_ms) or not subscriber.may_send(lane):
+            # What is over by the clock may have been renewed just before: the log says which, and drops it then.
             self._outages.wait(lane)
             self._touched(subscriber.account)
         else:

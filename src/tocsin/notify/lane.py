@@ -89,6 +89,7 @@ class Lane:
         "batch",
         "behind_to",
         "budget",
+        "changed",
         "closed",
         "pending",
         "queued",
@@ -111,6 +112,7 @@ class Lane:
         self.queued = False
         self.reading = False
         self.closed = False
+        self.changed: set[int] = set()
         self.seen_position = -1
         self.seen_at = 0.0
 
@@ -201,9 +203,15 @@ class Lane:
         self.behind_to = None
         self.closed = True
 
-    def tells_of(self, message_id: int) -> bool:
-        """Whether an announcement of this message is pending in memory."""
-        return any(isinstance(entry, MessageChange) and entry.message_id == message_id for entry in self.pending)
+    def reread(self, message_id: int) -> None:
+        """Give up what is in memory of an announcement of this message, which may have been purged."""
+        if self.reading:
+            self.changed.add(message_id)
+        if _tells_of(self.pending, message_id):
+            self.spill()
+        batch = self.batch
+        if batch is not None and not batch.in_flight and _tells_of(batch.entries or (), message_id):
+            self.forget_entries()
 
     def stored(self) -> LanePosition:
         """Where the lane stands, as its row says it."""
@@ -225,3 +233,15 @@ class Lane:
             self.batch.failing_since_ms = failed.failing_since_ms
             self.batch.next_attempt_ms = failed.next_attempt_ms
             self.lag(failed.last_seq, until_seq)
+
+    def outdated(self, entries: Sequence[Entry]) -> bool:
+        """Whether one of `entries` announces a message that was changed while they were read: read them again."""
+        changed, self.changed = self.changed, set()
+        return any(
+            isinstance(entry, MessageChange) and entry.announcement is not None and entry.message_id in changed
+            for entry in (entries if changed else ())
+        )
+
+
+def _tells_of(entries: Sequence[Told], message_id: int) -> bool:
+    return any(isinstance(entry, MessageChange) and entry.message_id == message_id for entry in entries)

@@ -145,7 +145,7 @@ class Outages:
 
     def woken(self, subscriber: Subscriber) -> None:
         """Its due time has come: probe, shake hands, or let batches go whose own time has come."""
-        if subscriber.gone or subscriber.subscription.paused or subscriber.calling:
+        if self._rests(subscriber):
             return
         if subscriber.blacklisted:
             self._call(subscriber, self._shake_hands)
@@ -176,8 +176,17 @@ class Outages:
             subscriber.prober = None
             self.probe(subscriber)
 
+    def _rests(self, subscriber: Subscriber) -> bool:
+        """Whether nothing is to be tried now: a change of it, or the end of a call, will say so."""
+        return (
+            subscriber.gone
+            or subscriber.subscription.paused
+            or subscriber.calling
+            or subscriber.over(self._clock.now_ms())
+        )
+
     def _next_ms(self, subscriber: Subscriber) -> int | None:
-        if subscriber.gone or subscriber.subscription.paused or subscriber.calling:
+        if self._rests(subscriber):
             return None
         outage = subscriber.outage
         if subscriber.blacklisted:
