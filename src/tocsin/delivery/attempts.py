@@ -104,16 +104,17 @@ class AttemptLog:
             self._metrics.notifications_total.labels("webhook", outcome_name(attempt.outcome)).inc()
             self._metrics.attempt_seconds.observe(attempt.outcome.duration_ms / 1000)
         delivered = isinstance(attempt.outcome, Delivered)
-        (log.debug if delivered else log.info)(
-            "delivery.attempted",
-            subscription_id=attempt.subscription_id,
-            uuid=attempt.notification_uuid,
-            number=attempt.number,
-            outcome=outcome_name(attempt.outcome),
-            http_status=attempt.outcome.http_status,
-            duration_ms=attempt.outcome.duration_ms,
-            next_attempt_ms=attempt.next_attempt_ms,
-        )
+        if not delivered:  # a line costs as much as a delivery, and successes are in the record and the metrics
+            log.info(
+                "delivery.failed",
+                subscription_id=attempt.subscription_id,
+                uuid=attempt.notification_uuid,
+                number=attempt.number,
+                outcome=outcome_name(attempt.outcome),
+                http_status=attempt.outcome.http_status,
+                duration_ms=attempt.outcome.duration_ms,
+                next_attempt_ms=attempt.next_attempt_ms,
+            )
         if self._keep_all:
             self._keep(attempt)
         else:

@@ -32,10 +32,7 @@ from tocsin.messaging.storing import MAX_TRIES, add_message, attachments, next_d
 from tocsin.storage.blobs import BlobRef
 from tocsin.storage.store import Store
 from tocsin.storage.unit import AlreadyClaimed, Claim, Unit
-from tocsin.telemetry.logs import get_logger
 from tocsin.wire.announcements import render_announcement
-
-log = get_logger(__name__)
 
 MAX_RECIPIENTS = 40
 """Of one inbound message: each may be a mailbox with ten files, and a unit has 500 rows at most."""
@@ -196,7 +193,6 @@ class Receiving:
                 unit.claims.append(Claim("carrier", _claim_key(addressed.sms, extension), message.message_id))
             placed[extension.extension_id] = message.message_id
         await self._writer.apply(unit)
-        log.debug("message.received", account_id=unit.account_id, message_ids=list(placed.values()))
         return placed
 
     def _message(

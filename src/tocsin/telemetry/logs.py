@@ -67,7 +67,7 @@ def configure_logs(stream: TextIO = sys.stderr, *, level: str = "INFO", pretty: 
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """Return the logger of a room or file; its lines are events with fields: `log.info("delivery.attempted", …)`."""
+    """Return the logger of a room or file; its lines are events with fields: `log.info("delivery.failed", …)`."""
     return cast(FilteringBoundLogger, structlog.get_logger(name))
 
 
