@@ -12,12 +12,19 @@ from typing import Any
 
 import pytest
 
+from tests.peers.told import Arrived, check_events
+from tests.receiver import Receiver
 from tests.sandbox import running_sandbox
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sdk]
 
 HERE = Path(__file__).parent / "node"
 OUTSIDE = "+14157809227"
+SENDER = {
+    "phoneNumber": OUTSIDE,
+    "location": "California",
+    "phoneNumberInfo": {"countryCode": "1", "nationalDestinationCode": "415", "subscriberNumber": "7809227"},
+}
 PATIENCE_S = 30
 
 
@@ -48,12 +55,12 @@ class Steps:
 
 
 async def test_logs_in_subscribes_receives_lists_downloads_reads_and_revokes(tmp_path: Path) -> None:
-    async with running_sandbox(tmp_path) as sandbox:
+    async with running_sandbox(tmp_path) as sandbox, Receiver() as receiver:
         script = await asyncio.create_subprocess_exec(
             node(),
             str(HERE / "journey.cjs"),
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **sandbox.env},
+            env={**os.environ, **sandbox.env, "WEBHOOK_ADDRESS": receiver.url},
             limit=1_000_000,
         )
         try:
@@ -61,17 +68,17 @@ async def test_logs_in_subscribes_receives_lists_downloads_reads_and_revokes(tmp
             login = await steps.next("login")
             assert login["token_type"] == "bearer"
             assert login["owner_id"].isdigit()
+            hook = await steps.next("hooked")
+            assert hook["deliveryMode"]["address"] == receiver.url
             subscription = await steps.next("subscribed")
             assert subscription["deliveryMode"] == {"transportType": "WebSocket", "encryption": False}
             own = sandbox.env["RINGCENTRAL_SENDER"]
             [stored] = await sandbox.receive_sms(OUTSIDE, [own], "Hi there")
             events = await steps.next("events")
-            assert {event["subscriptionId"] for event in events} == {subscription["id"]}
             assert {event["event"] for event in events} == set(subscription["eventFilters"])
-            bodies = {event["event"].rpartition("/")[2]: event["body"] for event in events}
-            assert bodies["instant?type=SMS"]["id"] == stored["id"]
-            assert bodies["instant?type=SMS"]["from"]["phoneNumber"] == OUTSIDE
-            assert bodies["message-store"]["changes"][0]["newMessageIds"] == [int(stored["id"])]
+            arrived = Arrived(stored, SENDER, own, "Hi there", sandbox.url)
+            check_events(events, subscription["id"], arrived)
+            check_events([(await receiver.next()).json() for _ in events], hook["id"], arrived)
             listed = await steps.next("listed")
             assert [record["subject"] for record in listed["records"]] == ["Hi there"]
             content = await steps.next("content")

@@ -14,12 +14,19 @@ from ringcentral import SDK
 from ringcentral.http.api_exception import ApiException
 from ringcentral.websocket.events import WebSocketEvents
 
+from tests.peers.told import Arrived, check_events
 from tests.receiver import Receiver
 from tests.sandbox import Sandbox, running_sandbox
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sdk]
 
 OUTSIDE = "+16508974563"
+SENDER = {
+    "phoneNumber": OUTSIDE,
+    "location": "California",
+    "name": "Ada Lovelace",
+    "phoneNumberInfo": {"countryCode": "1", "nationalDestinationCode": "650", "subscriberNumber": "8974563"},
+}
 STORE = "/restapi/v1.0/account/~/extension/~/message-store"
 PATIENCE_S = 15
 
@@ -64,26 +71,24 @@ async def test_receives_lists_downloads_and_reads_an_sms(tmp_path: Path) -> None
         filters = [f"{STORE}/instant?type=SMS", STORE]
         async with listening(sdk, filters) as notifications:
             [stored] = await sandbox.receive_sms(OUTSIDE, [own], "Hello from outside", fromName="Ada Lovelace")
-            by_event = {}
+            envelopes = []
             for _ in filters:
                 meta, envelope = await asyncio.wait_for(notifications.get(), PATIENCE_S)
                 assert meta["type"] == "ServerNotification"
                 assert meta["messageId"] == envelope["uuid"]
-                by_event[envelope["event"]] = envelope
-            mailbox = f"/restapi/v1.0/account/{stored['accountId']}/extension/{stored['extensionId']}/message-store"
-            instant, change = by_event[f"{mailbox}/instant?type=SMS"], by_event[mailbox]
-            check_instant(instant["body"], stored, own)
-            assert change["ownerId"] == stored["extensionId"]
-            assert {key: value for key, value in change["body"].items() if key != "lastUpdated"} == {
-                "accountId": stored["accountId"],
-                "extensionId": stored["extensionId"],
-                "changes": [{"type": "SMS", "newCount": 1, "updatedCount": 0, "newMessageIds": [int(stored["id"])]}],
-            }
+                envelopes.append(envelope)
+            subscription_id = envelopes[0]["subscriptionId"]
+            kept = await asyncio.to_thread(
+                lambda: platform.get(f"/restapi/v1.0/subscription/{subscription_id}").json_dict()
+            )
+            assert kept["deliveryMode"]["transportType"] == "WebSocket"
+            arrived = Arrived(stored, SENDER, own, "Hello from outside", sandbox.url)
+            instant = check_events(envelopes, subscription_id, arrived)
 
             listed = await asyncio.to_thread(lambda: platform.get(STORE, {"messageType": "SMS"}).json_dict())
             assert [record["id"] for record in listed["records"]] == [int(stored["id"])]
             assert listed["records"][0]["from"]["name"] == "Ada Lovelace"
-            for uri in (instant["body"]["attachments"][0]["uri"], listed["records"][0]["attachments"][0]["uri"]):
+            for uri in (instant["attachments"][0]["uri"], listed["records"][0]["attachments"][0]["uri"]):
                 content = await asyncio.to_thread(platform.get, uri)
                 assert content.body() == b"Hello from outside"
 
@@ -92,37 +97,18 @@ async def test_receives_lists_downloads_and_reads_an_sms(tmp_path: Path) -> None
             assert updated["body"]["changes"] == [{"type": "SMS", "newCount": 0, "updatedCount": 1}]
 
 
-def check_instant(body: dict[str, Any], stored: dict[str, str], own: str) -> None:
-    """Every field of the instant event, as reference and defaults have it."""
-    assert body["id"] == stored["id"]
-    assert body["from"]["phoneNumber"] == OUTSIDE
-    assert body["from"]["name"] == "Ada Lovelace"
-    assert body["from"]["location"] == "California"
-    assert body["from"]["phoneNumberInfo"] == {
-        "countryCode": "1",
-        "nationalDestinationCode": "650",
-        "subscriberNumber": "8974563",
-    }
-    [to] = body["to"]
-    assert to["phoneNumber"] == own
-    assert to["target"] is True
-    assert to["extensionNumber"] == "101"
-    assert body["type"] == "SMS"
-    assert body["creationTime"] == body["lastModifiedTime"]
-    assert body["readStatus"] == "Unread"
-    assert body["priority"] == "Normal"
-    assert body["direction"] == "Inbound"
-    assert body["availability"] == "Alive"
-    assert body["subject"] == "Hello from outside"
-    assert body["messageStatus"] == "Received"
-    assert body["conversationId"] == body["conversation"]["id"]
-    assert body["eventType"] == "Create"
-    assert body["owner"]["extensionId"] == stored["extensionId"]
-    [text] = body["attachments"]
-    assert text["id"] == stored["id"]
-    assert text["type"] == "Text"
-    assert text["contentType"] == "text/plain"
-    assert text["size"] == len("Hello from outside")
+async def test_webhook_subscription_hears_an_inbound_sms(tmp_path: Path) -> None:
+    async with running_sandbox(tmp_path) as sandbox, Receiver() as receiver:
+        platform = (await asyncio.to_thread(new_sdk, sandbox)).platform()
+        wanted = {
+            "eventFilters": [f"{STORE}/instant?type=SMS", STORE],
+            "deliveryMode": {"transportType": "WebHook", "address": receiver.url},
+        }
+        created = await asyncio.to_thread(lambda: platform.post("/restapi/v1.0/subscription", wanted).json_dict())
+        own = sandbox.env["RINGCENTRAL_SENDER"]
+        [stored] = await sandbox.receive_sms(OUTSIDE, [own], "Grüße", fromName="Ada Lovelace")
+        envelopes = [(await receiver.next()).json() for _ in created["eventFilters"]]
+        check_events(envelopes, created["id"], Arrived(stored, SENDER, own, "Grüße", sandbox.url))
 
 
 async def test_webhook_subscription_hears_an_outbound_sms(tmp_path: Path) -> None:

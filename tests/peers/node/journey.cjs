@@ -27,6 +27,12 @@ async function main() {
   await platform.login({ jwt: env.RINGCENTRAL_JWT_TOKEN });
   say('login', await platform.auth().data());
 
+  const hook = await platform.post('/restapi/v1.0/subscription', {
+    eventFilters: [`${STORE}/instant?type=SMS`, STORE],
+    deliveryMode: { transportType: 'WebHook', address: env.WEBHOOK_ADDRESS },
+  });
+  say('hooked', await hook.json());
+
   const notifications = inbox();
   const subscription = new Subscriptions({ sdk }).createSubscription();
   subscription.on(subscription.events.notification, notifications.put);
