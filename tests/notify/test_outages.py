@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,13 +21,19 @@ from tests.notify.stage import (
 )
 from tocsin.domain.attempt import Delivered, Failed, FailureKind, Outcome
 from tocsin.domain.delivery import Delivery
+from tocsin.domain.entry import SubscriptionChange
 from tocsin.domain.ids import SubscriptionId
 from tocsin.domain.subscription import Outage, SubscriptionStatus
 from tocsin.storage.positions import fetch_gaps, fetch_positions
+from tocsin.storage.schema import subscription_filter
+from tocsin.storage.statement import delete_from
+from tocsin.storage.unit import Draft, Unit
+from tocsin.subscriptions.units import update_unit
 
 pytestmark = pytest.mark.anyio
 
 SUB = SubscriptionId("sub")
+DELETE_FILTER = delete_from(subscription_filter)
 
 
 @pytest.fixture
@@ -203,3 +211,48 @@ async def test_a_failed_batch_keeps_its_bounds_over_a_restart(stage: Stage) -> N
     assert [new_ids(one) for one in mine] == [[first], [first], [later]]
     assert mine[0].uuid == mine[1].uuid
     assert mine[1].number == 2
+
+
+async def test_regression_a_filter_that_goes_while_its_lane_probes_leaves_the_others_their_turn(stage: Stage) -> None:
+    await stage.subscribe(STORE.format(ALICE), INSTANT.format(BOB))
+    stage.receivers.answer = lambda _: REFUSED
+    await stage.receive()
+    await stage.receivers.until_sent(1)
+    waits = await stage.receive(BOB)
+    stage.receivers.answer = lambda _: None
+    stage.clock.jump_to(stage.clock.now_ms() + 2_000)
+    probe = asyncio.create_task(stage.notifier.run_due())
+    await stage.receivers.until(lambda: stage.receivers.held)
+    unit = Unit(ACCOUNT, drafts=[Draft(SubscriptionChange, (SUB,))])
+    unit.add(DELETE_FILTER, (ACCOUNT, SUB, 1))
+    await stage.store.writer.apply(unit)
+    await stage.subscribe(INSTANT.format(BOB), name="other")
+    marker = await stage.receive(BOB)
+    # Once the other is told, the first filter's end has been read.
+    await stage.receivers.until(lambda: stage.receivers.sent[-1].subscription.subscription_id == "other")
+    stage.receivers.answer = lambda _: TAKEN
+    stage.receivers.land(REFUSED)
+    while stage.receivers.held:
+        stage.receivers.land()
+    await probe
+    await stage.advance(120)
+    await stage.receivers.until_told(waits)
+    await stage.receivers.until_told(marker, times=2)
+
+
+async def test_regression_a_renewal_has_a_blacklisted_receiver_asked_at_once(stage: Stage) -> None:
+    subscription = await stage.subscribe(STORE.format("~"))
+    stage.receivers.answer = lambda _: REFUSED
+    stage.receivers.handshake = REFUSED
+    pending = await stage.receive()
+    while (await stage.stored()).status is not SubscriptionStatus.BLACKLISTED:
+        await stage.advance(60)
+    stage.receivers.answer = lambda _: TAKEN
+    stage.receivers.handshake = TAKEN
+    blacklisted = await stage.stored()
+    assert not stage.receivers.handshakes
+    longer = replace(blacklisted, expires_ms=subscription.expires_ms + 60_000)
+    await stage.store.writer.apply(update_unit(blacklisted, longer))
+    await stage.receivers.until(lambda: stage.receivers.handshakes)
+    await stage.advance(60)
+    await stage.receivers.until_told(pending)

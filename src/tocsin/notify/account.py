@@ -6,7 +6,7 @@ Matches entries against the index, and says what its positions are. Sends nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, assert_never
 
 from tocsin.domain.entry import (
@@ -172,12 +172,18 @@ class Account:
     def _change(self, subscriber: Subscriber, subscription: Subscription) -> None:
         if subscriber.blacklisted and subscription.status is SubscriptionStatus.ACTIVE:
             subscriber.outage = subscriber.prober = None
+        elif subscriber.outage is not None and subscription.expires_ms > subscriber.subscription.expires_ms:
+            subscriber.outage = replace(
+                subscriber.outage, next_probe_ms=0
+            )  # renewed: whoever did so may have mended it
         added, removed = subscriber.change(subscription)
         self.index.add(added)
         self.index.remove(removed)
         for compiled in removed:
             if (lane := self.lanes.pop(compiled, None)) is not None:
                 subscriber.waiting.pop(lane, None)
+                if subscriber.prober is lane:
+                    subscriber.prober = None
                 lane.drop()
 
     def _end(self, subscriber: Subscriber) -> None:
