@@ -46,6 +46,19 @@ async def test_a_read_sees_one_snapshot(tmp_path: Path) -> None:
         assert await reading == (1, 1)
 
 
+async def test_regression_a_row_of_many_leaves_no_snapshot_behind(tmp_path: Path) -> None:
+    def fetch_first(conn: ReadConnection) -> object:
+        return conn.one(Statement("fetch_every_seq", select(log_entry.c.seq).order_by(log_entry.c.seq), ()))
+
+    async with open_test_store(tmp_path) as store:
+        await store.writer.apply(noted(ACCOUNT, "a", "b", "c"))
+        # As many as there are threads, so that each has read so.
+        assert await asyncio.gather(*(store.readers.run(fetch_first) for _ in range(8))) == [(1,)] * 8
+        await store.writer.apply(noted(ACCOUNT, "d"))
+        counters = await asyncio.gather(*(store.readers.run(fetch_counter, ACCOUNT) for _ in range(8)))
+        assert counters == [4] * 8
+
+
 async def test_composed_and_prepared_reads_agree(tmp_path: Path) -> None:
     def fetch(conn: ReadConnection) -> tuple[Any, ...]:
         composed = select(log_entry.c.seq).where(log_entry.c.account_id == ACCOUNT, log_entry.c.seq.in_([1, 3, 9]))

@@ -47,8 +47,9 @@ class ReadConnection:
     def one(self, statement: Statement, row: Row = ()) -> Row | None:
         """Return the first row that `statement` gives for the values `row`, or None."""
         self._run(statement, row)
-        found: Row | None = self._cursor.fetchone()
-        return found
+        # All are fetched: a statement that is left half read holds its snapshot past the transaction's end.
+        found = self._cursor.fetchall()
+        return found[0] if found else None
 
     def select(self, query: Select[Any]) -> list[Row]:
         """Return every row of a composed query; what is compiled is kept for queries of the same shape."""
