@@ -27,6 +27,7 @@ class CurrentRights:
         self._tasks = tasks
         self._accounts: dict[AccountId, Account | None] = {}
         self._apps: dict[ClientId, App | None] = {}
+        self._app_changes = 0
 
     def may_receive(self, subscription: Subscription, mailbox: ExtensionId) -> bool:
         """Whether owner and app may read messages of `mailbox`. RC: ReadMessages, of the app and of the user."""
@@ -38,7 +39,7 @@ class CurrentRights:
         """Look at the account again, and at apps that were not known."""
         self._accounts[account_id] = await self._directory.account(account_id)
         for client_id in set(clients) - self._apps.keys():
-            self._apps[client_id] = await self._directory.app(client_id)
+            await self._look_at(client_id)
 
     def entries(self, account_id: AccountId, entries: Sequence[Entry]) -> None:
         """Take note of changed apps."""
@@ -46,11 +47,20 @@ class CurrentRights:
             return
         for entry in entries:
             if isinstance(entry, DirectoryChange) and entry.scope is DirectoryScope.APP:
+                self._app_changes += 1
                 self._tasks.start(self._look_again(ClientId(entry.subject)), "rights.app")
 
     async def _look_again(self, client_id: ClientId) -> None:
         if client_id in self._apps:
-            self._apps[client_id] = await self._directory.app(client_id)
+            await self._look_at(client_id)
+
+    async def _look_at(self, client_id: ClientId) -> None:
+        while True:
+            seen = self._app_changes
+            app = await self._directory.app(client_id)
+            if seen == self._app_changes:  # what changed while it was read may have been read too early
+                self._apps[client_id] = app
+                return
 
 
 class LoadsWithRights(StoreLoads):
