@@ -166,3 +166,21 @@ async def test_a_name_without_address_is_a_failure_of_its_own_kind() -> None:
     async with webhook_transport(lookup=lambda _: []) as transport:
         outcome = await failed(transport, subscription_to("http://empty.example/"))
         assert (outcome.kind, outcome.detail) == (FailureKind.DNS, "empty.example has no address")
+
+
+@pytest.mark.anyio
+async def test_regression_a_lookup_without_a_thread_fails_and_the_next_one_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    egress = Egress(lookup=lambda _: ["8.8.8.8"], limits=EgressLimits(failure_s=0.0))
+    target = parse_target("https://receiver.example/")
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short_of_threads:
+        short_of_threads.setattr(threading.Thread, "start", start)
+        with pytest.raises(Unresolved, match="can't start new thread"):
+            await egress.addresses(target, AccountId(1))
+    async with asyncio.timeout(10):
+        assert await egress.addresses(target, AccountId(1)) == (ipaddress.ip_address("8.8.8.8"),)

@@ -197,7 +197,10 @@ class _Resolver:
             thread = threading.Thread(
                 target=self._run, args=(host, account_id, loop), name="tocsin-resolve", daemon=True
             )
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as wrong:  # the system has no thread left; the next lookup may find one
+                loop.call_soon(self._finish, host, account_id, (), f"{host} can't be resolved: {wrong}", loop)
 
     def _run(self, host: str, account_id: AccountId, loop: asyncio.AbstractEventLoop) -> None:
         found: tuple[Address, ...] = ()
