@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.goldens import GOLDEN_DIR, Golden
+
+# `make test-quick` asks for it; a property is tried on few examples then.
+settings.register_profile("quick", max_examples=15)
 
 PEERS = Path(__file__).parent / "peers"
 JOURNEYS = Path(__file__).parent / "journeys"

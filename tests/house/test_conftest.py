@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.journey  # each starts a pytest of its own: not quick
+
 TESTS = Path(__file__).parents[1]
 SETTINGS = """
 [tool.pytest.ini_options]
 addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
 pythonpath = ["."]
-markers = ["sdk: drives an SDK"]
+markers = ["sdk: drives an SDK", "journey: starts processes"]
 """
 
 
