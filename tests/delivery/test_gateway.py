@@ -259,14 +259,17 @@ async def test_a_closed_gateway_opens_no_more_and_closes_what_is_open(world: Wor
 # -------------------------------------------------------------------------------------------------------- recovery
 
 
-async def test_of_two_recoveries_at_once_one_succeeds(world: World) -> None:
+async def test_of_two_recoveries_at_once_one_holds_the_session(world: World) -> None:
     first = await world.connect()
     session_id = await world.subscribe(first)
     await world.lose(first)
     both = await asyncio.gather(world.connect(wsc=first.wsc), world.connect(wsc=first.wsc))
-    assert sorted(wire.recovery for wire in both) == [("Failed", "WSG-1005"), ("Successful", None)]
+    # Either one is refused, or the later takes the session over from the earlier, which is then closed.
+    succeeded = [wire for wire in both if wire.recovery == ("Successful", None)]
+    assert all(wire.recovery == ("Failed", "WSG-1005") for wire in both if wire not in succeeded)
+    assert len([wire for wire in succeeded if not wire.closed]) == 1
     [held] = [row for row in await world.rows() if row.session_id == session_id]
-    assert (held.epoch, held.disconnected_ms) == (2, None)
+    assert (held.epoch, held.disconnected_ms) == (1 + len(succeeded), None)
 
 
 async def test_the_loss_of_an_older_socket_does_not_expire_a_recovered_session(world: World) -> None:
