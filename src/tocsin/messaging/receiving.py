@@ -160,10 +160,11 @@ class Receiving:
         """Store the message in `mailboxes` of one account, in one unit."""
         account_id = book.account.account_id
         placed: dict[ExtensionId, MessageId] = {}
-        for _ in range(MAX_TRIES):
-            missing = [one for one in mailboxes if one.extension_id not in placed]
-            if not missing:
-                break
+        tries = 0
+        while missing := [one for one in mailboxes if one.extension_id not in placed]:
+            if tries == MAX_TRIES:
+                raise Stale
+            tries += 1
             try:
                 placed |= await self._store_once(book, missing, addressed)
             except AlreadyClaimed as claimed:
@@ -173,8 +174,6 @@ class Receiving:
                         placed[one.extension_id] = MessageId(earlier)
             except Stale:
                 continue  # a file was being collected: it is written again
-        else:
-            raise Stale
         return [ReceivedMessage(account_id, one.extension_id, placed[one.extension_id]) for one in mailboxes]
 
     async def _store_once(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
 
 from tocsin.api.call import Route
 from tocsin.api.operations import ClockControl
@@ -22,8 +21,6 @@ from tocsin.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 GATEWAY_TICK_S = 5.0
-GRACE_S = 10.0
-"""How long a stop waits for sends under way."""
 
 
 class Server:
@@ -82,23 +79,23 @@ class Server:
                 raise RuntimeError(f"{loop.get_name()} ended by itself")
 
     async def stop(self) -> None:
-        """Stop in order; what was acknowledged is durable and what is pending waits in the log."""
+        """Stop in order; what was acknowledged is durable and what is pending waits in the log.
+
+        Requests, sends and work under way have the same ten seconds to end. A step that fails holds up no other.
+        """
         self._stopping = True
         notifying, rooms = self._rooms.notifying, self._rooms
+        self._gateway.close()
         if self._http is not None:
-            self._gateway.close()
             self._http.stop()
-            with suppress(asyncio.CancelledError):
-                await next(loop for loop in self._loops if loop.get_name() == "http")
         rooms.work.stop()
         self._clockwork.stop()
-        await notifying.notifier.stop()
-        await notifying.transport.close(GRACE_S)
-        await notifying.attempts.close()
+        await _ended(notifying.notifier.stop(), *(one for one in self._loops if one.get_name() in ("http", "work")))
+        await _ended(notifying.transport.close(0.0))
+        await _ended(notifying.attempts.close())
         await rooms.tasks.close(grace_s=1.0)
         for loop in self._loops:
-            if loop.get_name() != "work":
-                loop.cancel()
+            loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         notifying.wheel.close()
 
@@ -127,3 +124,10 @@ class Server:
         if self._stopping:
             return Finding(Verdict.FAILED, "stopping")
         return Finding(Verdict.OK)
+
+
+async def _ended(*steps: Awaitable[None]) -> None:
+    """Wait for all of them; what fails is told, and the next step comes all the same."""
+    for result in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(result, Exception):
+            log.error("server.stop_failed", exc_info=result)
