@@ -191,12 +191,19 @@ async def test_none_of_ours_is_not_found_and_nothing_is_stored(tmp_path: Path) -
         assert company.heard.messages() == []
 
 
-@pytest.mark.parametrize("number", [DAN_NUMBER, MAIN])
-async def test_who_has_no_mailbox_or_is_disabled_gets_nothing(tmp_path: Path, number: str) -> None:
+async def test_who_is_disabled_gets_nothing(tmp_path: Path) -> None:
     async with open_correspondents(tmp_path) as company:
-        assert await company.receive(number) == []
-        assert [one.extension_id for one in await company.receive(number, ANN_NUMBER)] == [ANN]
+        assert await company.receive(DAN_NUMBER) == []
+        assert [one.extension_id for one in await company.receive(DAN_NUMBER, ANN_NUMBER)] == [ANN]
         assert len(company.heard.messages()) == 1
+
+
+async def test_regression_the_company_s_number_is_the_operator_s(tmp_path: Path) -> None:
+    async with open_correspondents(tmp_path) as company:
+        assert [one.extension_id for one in await company.receive(MAIN)] == [ANN]
+        [to] = announced(company)[0]["to"]
+        assert (to["phoneNumber"], to["target"], to["extensionNumber"]) == (MAIN, True, "101")
+        assert [one.extension_id for one in await company.receive(MAIN, ANN_NUMBER)] == [ANN]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ class NumberBook:
     def __init__(self, account: Account) -> None:
         self.account = account
         self._extensions = {one.number: ext for ext in account.extensions.values() for one in ext.numbers}
+        if account.operator is not None:
+            self._extensions |= {one.number: account.operator for one in account.company_numbers}
         self._parties: dict[str, Party] = {}
         self._targets: dict[str, Party] = {}
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from tocsin.domain.address import normalise_number
 from tocsin.domain.clock import Clock
 from tocsin.domain.conversation import conversation_id
-from tocsin.domain.directory import Account, Extension
+from tocsin.domain.directory import Account, Extension, PhoneNumber
 from tocsin.domain.errors import InvalidParameter, NotFound, Stale
 from tocsin.domain.ids import AccountId, ExtensionId, MessageId
 from tocsin.domain.message import (
@@ -136,22 +137,21 @@ class Receiving:
 
     async def _mailboxes(self, numbers: Sequence[str]) -> list[tuple[Account, list[Extension]]] | None:
         """Return accounts with their mailboxes among `numbers`; None when no number is of this system."""
-        known = False
-        owned: dict[AccountId, dict[ExtensionId, None]] = {}
+        owned: dict[AccountId, list[PhoneNumber]] = {}
         for number in numbers:
             owner = await self._directory.owner_of(number)
             if owner is not None:
-                known = True
-                if owner.extension_id is not None:
-                    owned.setdefault(owner.account_id, {})[owner.extension_id] = None
-        if not known:
+                owned.setdefault(owner.account_id, []).append(owner)
+        if not owned:
             return None
         found = []
-        for account_id, extension_ids in owned.items():
+        for account_id, own_numbers in owned.items():
             account = await self._directory.account(account_id)
             if account is not None and account.enabled:
-                extensions = [account.extensions[one] for one in extension_ids if one in account.extensions]
-                found.append((account, [one for one in extensions if may_receive(one)]))
+                holders = {
+                    one.extension_id: one for one in map(partial(_holder, account), own_numbers) if one is not None
+                }
+                found.append((account, [one for one in holders.values() if may_receive(one)]))
         return found
 
     async def _store(
@@ -224,6 +224,11 @@ class Receiving:
             attachments=attachments(message_id, sms.text, addressed.media, stored, ids[1:]),
             conversation_id=conversation_id(account_id, extension.extension_id, (addressed.sender, *addressed.numbers)),
         )
+
+
+def _holder(account: Account, number: PhoneNumber) -> Extension | None:
+    """Whose mailbox a number's messages go to; a company number's are its operator's."""
+    return account.operator if number.extension_id is None else account.extensions.get(number.extension_id)
 
 
 def _claim_key(sms: InboundSms, extension: Extension) -> str:
