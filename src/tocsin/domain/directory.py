@@ -141,6 +141,11 @@ class Account:
     extensions: dict[ExtensionId, Extension] = field(default_factory=dict)
     company_numbers: tuple[PhoneNumber, ...] = ()
 
+    @property
+    def operator(self) -> Extension | None:
+        """Who answers the company's own numbers: the first admin. Our choice; RC lets the company choose."""
+        return next((one for one in self.extensions.values() if one.is_admin), None)
+
     def by_number(self, extension_number: str) -> Extension | None:
         """The extension that is dialled as `extension_number`, if any."""
         return next((one for one in self.extensions.values() if one.number == extension_number), None)
