@@ -66,3 +66,11 @@ async def test_a_listener_that_fails_leaves_nobody_waiting(tmp_path: Path) -> No
         assert (await store.writer.apply(unit)).first_seq == 1
     asyncio.get_running_loop().set_exception_handler(None)
     assert [type(error) for error in errors] == [LookupError]
+
+
+@pytest.mark.anyio
+async def test_a_thread_that_has_ended_is_named(tmp_path: Path) -> None:
+    async with open_test_store(tmp_path) as store:
+        assert store.lost_thread() is None
+        await store.readers.close()
+        assert store.lost_thread() == "tocsin-reader-0"

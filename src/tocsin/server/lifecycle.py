@@ -100,9 +100,11 @@ class Server:
         notifying.wheel.close()
 
     async def _tick(self) -> None:
-        """Keep the sockets' time limits and the gauges that are read off."""
+        """Keep the sockets' time limits and the gauges that are read off; end loudly with a thread that has ended."""
         metrics, notifier = self._around.metrics, self._rooms.notifying.notifier
         while True:
+            if (lost := self._around.store.lost_thread()) is not None:
+                raise RuntimeError(f"the thread {lost} has ended: the server stops rather than work without it")
             self._gateway.tick()
             metrics.ws_sessions.set(self._gateway.session_count)
             metrics.lanes.set(notifier.lanes)

@@ -38,17 +38,17 @@ class Checkpointer:
         self._pause_bytes = pause_bytes
         self._wal = Path(f"{driver.path}-wal")
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tocsin-checkpoint", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="tocsin-checkpoint", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
         """Truncate the log a last time, if nobody reads, and end the thread. Blocks; call it after the writer's end."""
         self._stopping.set()
         self._committed.set()
-        self._thread.join()
+        self.thread.join()
 
     def _run(self) -> None:
         connection = self._driver.open_checkpointer(BUSY_TIMEOUT_MS)

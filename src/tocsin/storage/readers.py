@@ -87,14 +87,14 @@ class Readers:
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._waiting = 0
         self._closed = False
-        self._threads = [
+        self.threads = [
             threading.Thread(target=self._serve, name=f"tocsin-reader-{number}", daemon=True)
             for number in range(threads)
         ]
 
     def start(self) -> None:
         """Start the threads; their connections open when first used."""
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     async def run(self, function: Callable[Concatenate[ReadConnection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -118,9 +118,9 @@ class Readers:
     async def close(self) -> None:
         """Refuse new reads, finish those that wait, close the connections."""
         self._closed = True
-        for _ in self._threads:
+        for _ in self.threads:
             self._requests.put(None)
-        for thread in self._threads:
+        for thread in self.threads:
             await asyncio.to_thread(thread.join)
 
     def _serve(self) -> None:

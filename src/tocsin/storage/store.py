@@ -43,6 +43,11 @@ class Store:
         """Return the secret `name` of this store, made when it is first asked for and the same ever after."""
         return await fetch_or_make_secret(self.writer, self.readers, name, size)
 
+    def lost_thread(self) -> str | None:
+        """The name of a thread that has ended although the store is open, or None: nothing can be relied on then."""
+        threads = (self.writer.thread, self._checkpointer.thread, *self.readers.threads)
+        return next((one.name for one in threads if not one.is_alive()), None)
+
     async def close(self) -> None:
         """Write what waits, finish reads, and only then let another process have the folder."""
         await self.ids.close()

@@ -59,11 +59,11 @@ class Writer:
         self._waiting_of: dict[AccountId, int] = {}
         self._closed = False
         self._transactions = _Transactions(driver)
-        self._thread = threading.Thread(target=self._run, name="tocsin-writer", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="tocsin-writer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self.thread.start()
 
     async def apply(self, unit: Unit) -> Applied:
         """See `unit.Applies`. A caller that is cancelled meanwhile leaves its unit waiting: it may still be written.
@@ -90,7 +90,7 @@ class Writer:
         self._closed = True
         self._hand_over()
         self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self.thread.join)
 
     # --- on the loop
 
