@@ -142,3 +142,22 @@ def test_the_documented_example_is_a_seed() -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (account,) = parse_seed(example).accounts
     assert [one.number for one in account.extensions] == ["101", "102"]
+
+
+def test_a_company_s_profile_is_its_own() -> None:
+    text = """
+        [[account]]
+        main_number = "+16505550100"
+        time_zone = "US/Eastern"
+        brand = "Acme Telecom"
+        [[account.extension]]
+        number = "101"
+        [[account]]
+        main_number = "+442079460000"
+        language = "en-GB"
+        [[account.extension]]
+        number = "101"
+        """
+    first, second = (account.profile for account in parse_seed(text).accounts)
+    assert (first.brand, first.time_zone, first.language) == ("Acme Telecom", "US/Eastern", "en-US")
+    assert (second.brand, second.time_zone, second.language) == ("RingCentral", "US/Pacific", "en-GB")

@@ -13,7 +13,16 @@ from enum import StrEnum
 from typing import TypeVar
 
 from tocsin.domain.address import normalise_number
-from tocsin.domain.directory import SCOPE_SPELLINGS, ExtensionStatus, NumberFeature, Permission, Role, Scope
+from tocsin.domain.directory import (
+    DEFAULT_PROFILE,
+    SCOPE_SPELLINGS,
+    AccountProfile,
+    ExtensionStatus,
+    NumberFeature,
+    Permission,
+    Role,
+    Scope,
+)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -56,6 +65,7 @@ class PlannedAccount:
     name: str
     main_number: str
     extensions: tuple[PlannedExtension, ...]
+    profile: AccountProfile = DEFAULT_PROFILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +221,7 @@ def _app(table: _Table) -> PlannedApp:
 
 
 def _account(table: _Table, place: int, taken: _Taken) -> PlannedAccount:
-    table.known("name", "main_number", "extension")
+    table.known("name", "main_number", "brand", "service_plan", "time_zone", "language", "extension")
     main_number = table.phone("main_number")
     taken.take(main_number, table.at("main_number"))
     numbers: dict[str, str] = {}
@@ -224,7 +234,14 @@ def _account(table: _Table, place: int, taken: _Taken) -> PlannedAccount:
         extensions.append(extension)
     if not extensions:
         raise SeedError(f"{table.at('extension')}: at least one [[account.extension]] is needed")
-    return PlannedAccount(table.text("name", f"Company {place}"), main_number, tuple(extensions))
+    known = DEFAULT_PROFILE
+    profile = AccountProfile(
+        table.text("brand", known.brand),
+        table.text("service_plan", known.service_plan),
+        table.text("time_zone", known.time_zone),
+        table.text("language", known.language),
+    )
+    return PlannedAccount(table.text("name", f"Company {place}"), main_number, tuple(extensions), profile)
 
 
 def _extension(table: _Table, taken: _Taken) -> PlannedExtension:

@@ -143,7 +143,8 @@ class Seeding:
         # The account comes last: with it everything before it is there.
         number_id = PhoneNumberId((await self._ids.take_many("directory", 1))[0])
         unit = Unit(account_id)
-        account = Account(account_id, plan.name, plan.main_number, True, self._clock.now_ms())
+        created_ms = self._clock.now_ms()
+        account = Account(account_id, plan.name, plan.main_number, True, created_ms, profile=plan.profile)
         unit.add(INSERT_ACCOUNT, account_row(account))
         main = PhoneNumber(account_id, number_id, plan.main_number, None, "MainCompanyNumber", frozenset(), True)
         unit.add(INSERT_NUMBER, number_row(main))

@@ -130,6 +130,19 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountProfile:
+    """What a company says of itself beside its name: `time_zone` as applications know it, `language` as `en-US`."""
+
+    brand: str = "RingCentral"
+    service_plan: str = "Tocsin"
+    time_zone: str = "US/Pacific"
+    language: str = "en-US"
+
+
+DEFAULT_PROFILE = AccountProfile()
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """A company: its main number and everyone in it, found by id and by extension number."""
 
@@ -140,6 +153,7 @@ class Account:
     created_ms: int
     extensions: dict[ExtensionId, Extension] = field(default_factory=dict)
     company_numbers: tuple[PhoneNumber, ...] = ()
+    profile: AccountProfile = DEFAULT_PROFILE
 
     @property
     def operator(self) -> Extension | None:

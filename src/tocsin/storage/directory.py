@@ -10,6 +10,7 @@ from sqlalchemy import ColumnClause, bindparam, literal_column, select
 from tocsin.domain.directory import (
     SCOPE_SPELLINGS,
     Account,
+    AccountProfile,
     App,
     Extension,
     ExtensionStatus,
@@ -110,7 +111,9 @@ _FETCH_CLAIM = Statement(
 
 def account_row(account: Account) -> Row:
     """Return the row for INSERT_ACCOUNT."""
-    return (account.account_id, account.name, account.main_number, int(account.enabled), account.created_ms)
+    profile = account.profile
+    said = (profile.brand, profile.service_plan, profile.time_zone, profile.language)
+    return (account.account_id, account.name, account.main_number, int(account.enabled), account.created_ms, *said)
 
 
 def extension_row(extension: Extension, password_hash: str | None) -> Row:
@@ -183,6 +186,7 @@ def fetch_account(conn: ReadConnection, account_id: AccountId) -> Account | None
         created_ms=row[4],
         extensions={one.extension_id: one for one in extensions},
         company_numbers=tuple(of.get(None, ())),
+        profile=AccountProfile(*row[5:9]),
     )
 
 

@@ -270,6 +270,10 @@ account = Table(
     _text("main_number"),
     _int("enabled"),
     _int("created_ms"),
+    _text("brand"),
+    _text("service_plan"),
+    _text("time_zone"),
+    _text("language"),
 )
 
 extension = Table(

@@ -1,8 +1,8 @@
 """Accounts, extensions and phone numbers as RingCentral shows them.
 
-Ids are numbers here, except an extension's `account.id`. Whatever the directory knows comes from it; brand, plans and
-regional settings are the same for every company of this system. Source: RC readAccountInfo, readExtension,
-listExtensions, listExtensionPhoneNumbers, listAccountPhoneNumbers.
+Ids are numbers here, except an extension's `account.id`. Whatever a company or a person may differ in comes from
+the directory; ids of languages and time zones are RingCentral's own vocabulary.
+Source: RC readAccountInfo, readExtension, listExtensions, listExtensionPhoneNumbers, listAccountPhoneNumbers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ Json = dict[str, Any]
 # RC's own ids of these countries; of others only what the number itself tells is shown.
 _COUNTRIES = {"US": ("1", "United States"), "CA": ("39", "Canada"), "GB": ("224", "United Kingdom")}
 _TOLL_FREE = frozenset({"800", "822", "833", "844", "855", "866", "877", "888"})
-_LANGUAGE = {"id": "1033", "name": "English (United States)", "localeCode": "en-US"}
-_TIMEZONE = {"id": "58", "name": "US/Pacific", "description": "Pacific Time (US & Canada)", "bias": "-480"}
+# RC's own ids of these; of others the name alone is shown.
+_LANGUAGES = {"en-US": ("1033", "English (United States)"), "en-GB": ("2057", "English (United Kingdom)")}
+_TIME_ZONES = {"US/Pacific": ("58", "Pacific Time (US & Canada)", "-480")}
+_FREE = {"durationUnit": "Month", "duration": 1, "type": "Free"}
+"""What every plan costs here."""
 _LIMITED = "ExtensionLimitation"
 _NOT_OFFERED = "AccountLimitation"
 
@@ -39,7 +42,7 @@ def extension_uri(base_url: str, account_id: AccountId, extension_id: ExtensionI
 
 def render_account(account: Account, base_url: str) -> Json:
     """Return the account; its operator is the first admin."""
-    home = render_country(account.main_number, base_url, full=True)
+    home, profile = render_country(account.main_number, base_url, full=True), account.profile
     shown: Json = {
         "id": account.account_id,
         "uri": account_uri(base_url, account.account_id),
@@ -47,18 +50,17 @@ def render_account(account: Account, base_url: str) -> Json:
         "status": "Confirmed" if account.enabled else "Disabled",
         "serviceInfo": {
             "uri": f"{account_uri(base_url, account.account_id)}/service-info",
-            "brand": {"id": "1210", "name": "RingCentral", "homeCountry": home},
-            "servicePlan": {"id": "1", "name": "Tocsin"},
-            "billingPlan": {"id": "1", "name": "Tocsin", "durationUnit": "Month", "duration": 1, "type": "Free"},
+            "brand": {"id": "1210", "name": profile.brand, "homeCountry": home},
+            "servicePlan": {"id": "1", "name": profile.service_plan},
+            "billingPlan": {"id": "1", "name": profile.service_plan, **_FREE},
         },
-        "regionalSettings": _regional_settings(home, base_url),
+        "regionalSettings": _regional_settings(account, base_url),
         "signupInfo": {"creationTime": render_time(account.created_ms)},
         "setupWizardState": "Completed",
         "limits": {"maxExtensionNumberLength": 8, "shortExtensionNumberLength": 3},
     }
-    operator = next((one for one in account.extensions.values() if one.is_admin), None)
-    if operator is not None:
-        shown["operator"] = _named(operator, base_url)
+    if account.operator is not None:
+        shown["operator"] = _named(account.operator, base_url)
     return shown
 
 
@@ -68,7 +70,7 @@ def render_extension(extension: Extension, account: Account, base_url: str) -> J
         **render_listed_extension(extension, account, base_url),
         "account": {"id": str(account.account_id), "uri": account_uri(base_url, account.account_id)},
         "departments": [],
-        "regionalSettings": _regional_settings(render_country(account.main_number, base_url, full=True), base_url),
+        "regionalSettings": _regional_settings(account, base_url),
         "serviceFeatures": [_feature(name, enabled, reason) for name, enabled, reason in _features(extension)],
         "setupWizardState": "Completed",
     }
@@ -90,7 +92,10 @@ def render_listed_extension(extension: Extension, account: Account, base_url: st
         "type": "User",
         "status": extension.status.value,
         "contact": contact,
-        "permissions": {"admin": {"enabled": extension.is_admin}, "internationalCalling": {"enabled": False}},
+        "permissions": {
+            "admin": {"enabled": extension.is_admin},
+            "internationalCalling": {"enabled": _is_international(extension)},
+        },
         "hidden": False,
     }
 
@@ -172,15 +177,29 @@ def _business_phone(extension: Extension, account: Account) -> str:
     return primary[0] if primary else account.main_number
 
 
-def _regional_settings(home: Json, base_url: str) -> Json:
+def _regional_settings(account: Account, base_url: str) -> Json:
+    zone, language = account.profile.time_zone, account.profile.language
+    shown_zone: Json = {"name": zone, "description": zone}
+    if zone in _TIME_ZONES:
+        zone_id, description, bias = _TIME_ZONES[zone]
+        uri = f"{base_url}/restapi/v1.0/dictionary/timezone/{zone_id}"
+        shown_zone = {"id": zone_id, "uri": uri, "name": zone, "description": description, "bias": bias}
+    shown_language = {"localeCode": language, "name": language}
+    if language in _LANGUAGES:
+        language_id, name = _LANGUAGES[language]
+        shown_language = {"id": language_id, "name": name, "localeCode": language}
     return {
-        "homeCountry": home,
-        "timezone": {**_TIMEZONE, "uri": f"{base_url}/restapi/v1.0/dictionary/timezone/{_TIMEZONE['id']}"},
-        "language": _LANGUAGE,
-        "greetingLanguage": _LANGUAGE,
-        "formattingLocale": _LANGUAGE,
-        "timeFormat": "12h",
+        "homeCountry": render_country(account.main_number, base_url, full=True),
+        "timezone": shown_zone,
+        "language": shown_language,
+        "greetingLanguage": shown_language,
+        "formattingLocale": shown_language,
+        "timeFormat": "24h" if language not in ("en-US", "en-CA") else "12h",
     }
+
+
+def _is_international(extension: Extension) -> bool:
+    return any(NumberFeature.INTERNATIONAL_SMS_SENDER in one.features for one in extension.numbers)
 
 
 def _features(extension: Extension) -> list[tuple[str, bool, str]]:

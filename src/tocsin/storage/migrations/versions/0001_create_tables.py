@@ -22,6 +22,10 @@ def upgrade() -> None:
         sa.Column("main_number", sa.Text(), nullable=False),
         sa.Column("enabled", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("created_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("brand", sa.Text(), nullable=False),
+        sa.Column("service_plan", sa.Text(), nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("language", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("account_id"),
     )
     op.create_table(
