@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import trustme
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 """How long a test waits for something that must come, before it fails."""
 
 
